@@ -1,0 +1,45 @@
+"""shelfwise audit"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shelfwise.cli import options
+from shelfwise.cli.console import print_json, say
+from shelfwise.cli.tables import show_audit
+from shelfwise.data.audit import audit as audit_data
+from shelfwise.data.ratings import clean
+from shelfwise.data.scale import parse_scale
+from shelfwise.data.sources import load_dataset
+from shelfwise.data.split import RandomSplit, split
+
+
+def audit(
+    data: options.Data,
+    ratings: Annotated[Path | None, typer.Option("--ratings", help="Audit this file in place of DATA's own.")] = None,
+    catalogue: options.Catalogue = None,
+    scale: options.Scale = None,
+    ids: options.Ids = None,
+    columns: options.ColumnNames = None,
+    duplicates: options.DuplicateRule = "first",
+    as_json: options.AsJson = False,
+) -> None:
+    """Count what is in a data set: duplicates, conflicts, unknown books, stars, shelves, holes."""
+    loaded = load_dataset(
+        data,
+        catalogue=catalogue,
+        ratings=ratings,
+        columns=options.parse_columns(columns),
+        scale=parse_scale(scale) if scale else None,
+        ids=ids,
+    )
+    say(f"read {loaded.edition} from {loaded.folder}")
+    kept, cleaning = clean(loaded.ratings, loaded.catalogue, duplicates=duplicates, out_of_scale="keep-out")
+    result = audit_data(loaded, kept, cleaning, split(kept, RandomSplit()) if len(kept) > 100 else None)
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+    else:
+        show_audit(result)

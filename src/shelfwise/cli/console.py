@@ -1,0 +1,120 @@
+"""What the commands share: where text goes, progress, tables, output files."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import rich.box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shelfwise.data.files import atomic_write
+from shelfwise.errors import UsageError
+from shelfwise.models.contract import Progress as OnProgress
+
+PLAIN_WIDTH = 110
+PLAIN_SECONDS = 5.0  # between two lines about the same stage, where the terminal shows no bars
+
+
+def say(text: str) -> None:
+    """One line to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document to stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table for people, to stdout; numbers are set flush right."""
+    cells = [list(row) for row in rows]
+    table = Table(title=title or None, title_justify="left", box=rich.box.SIMPLE, pad_edge=False)
+    for place, column in enumerate(columns):
+        is_text = any(isinstance(row[place], str) and not _numeric(row[place]) for row in cells)
+        table.add_column(column, justify="left" if is_text else "right", overflow="fold")
+    for row in cells:
+        table.add_row(*(_cell(value) for value in row))
+    console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
+    if not sys.stdout.isatty():
+        console = Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False, emoji=False, markup=False)
+    console.print(table)
+
+
+def _numeric(text: str) -> bool:
+    return text.replace(",", "").replace("%", "").replace(".", "").replace("-", "").strip().isdigit() or text in "-–"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_frame(frame: pl.DataFrame, title: str = "") -> None:
+    """A frame to stdout: a table on a terminal, CSV in a pipe. Ids are printed as they are."""
+    if not sys.stdout.isatty():
+        frame.write_csv(sys.stdout.buffer)
+        sys.stdout.flush()
+        return
+    ids = [name for name in frame.columns if name.endswith("_id")]
+    shown = frame.with_columns(pl.col(ids).cast(pl.String))
+    print_table(title, shown.columns, shown.iter_rows())
+
+
+def write_frames(frames: Iterable[pl.DataFrame], path: Path) -> int:
+    """Frames of the same columns to one CSV or Parquet file, replaced at once; returns the rows written.
+
+    Raises UsageError for another suffix, OutputError.
+    """
+    if path.suffix not in (".csv", ".parquet"):
+        raise UsageError(f"cannot write {path.name}", hint="end the name in .csv or .parquet")
+    n_rows = 0
+    with atomic_write(path) as temporary:
+        if path.suffix == ".parquet":
+            frame = pl.concat(list(frames))
+            frame.write_parquet(temporary)
+            return len(frame)
+        with temporary.open("wb") as stream:
+            for frame in frames:
+                frame.write_csv(stream, include_header=n_rows == 0)
+                n_rows += len(frame)
+    return n_rows
+
+
+@contextmanager
+def progress() -> Iterator[OnProgress]:
+    """A progress callback: bars on a terminal, a plain line now and then elsewhere; all on stderr."""
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
+
+
+def _plain_progress() -> OnProgress:
+    last: dict[str, float] = {}
+
+    def show(stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last.setdefault(stage, now) >= PLAIN_SECONDS:
+            last[stage] = now
+            say(f"{stage}: {done:,} of {total:,}")
+
+    return show

@@ -1,0 +1,36 @@
+"""shelfwise evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shelfwise.artifact import load_run
+from shelfwise.cli import options
+from shelfwise.cli.console import print_json, progress
+from shelfwise.cli.tables import show_results
+from shelfwise.experiment import evaluate as evaluate_run
+
+
+def evaluate(
+    run: options.RunFolder,
+    test_ratings: Annotated[
+        Path | None,
+        typer.Option("--test-ratings", metavar="F", help="Measure on these ratings. [default: the run's test part]"),
+    ] = None,
+    shelf: options.Shelf = None,
+    ids: options.Ids = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure a run beside the baselines, on its own test part or on other ratings.
+
+    A reader's shelf is what the run was trained on, and what --shelf gives.
+    """
+    with progress() as on_progress:
+        results = evaluate_run(load_run(run), test_ratings=test_ratings, shelf=shelf, ids=ids, on_progress=on_progress)
+    if as_json:
+        print_json([result.model_dump(mode="json") for result in results])
+    else:
+        show_results(results)

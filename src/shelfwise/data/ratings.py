@@ -1,0 +1,328 @@
+"""Ratings: from a table with ids to indexed arrays, with every row accounted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from shelfwise.data.catalogue import Catalogue
+from shelfwise.data.ids import IdSpace, to_catalogue_ids
+from shelfwise.data.scale import Scale, guess_scale
+from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.data.tables import need_column, numbers, pick_column, present, read_table
+from shelfwise.data.vocabulary import Vocabulary
+from shelfwise.errors import BadValueError, DuplicateError, FormatError, UnknownBookError
+
+READER_NAMES = ("user_id", "reader_id", "user", "reader", "userid", "member_id", "patron_id", "customer_id")
+BOOK_ID_NAMES = ("book_id", "item_id", "book", "item", "bookid", "itemid", "goodreads_book_id", "isbn")
+STARS_NAMES = ("rating", "stars", "score", "book_rating", "my_rating")
+TIME_NAMES = ("timestamp", "time", "date", "rated_at", "created_at", "date_read", "event_time")
+
+Duplicates = Literal["first", "last", "mean", "drop", "error"]
+UnknownBooks = Literal["keep-out", "error"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a ratings table, where they are not among the names understood."""
+
+    reader: str | None = None
+    book: str | None = None
+    stars: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class RatingsTable:
+    """Ratings as a file gives them, every row kept.
+
+    frame   user_id, book_id (catalogue's; null if unknown), raw_book_id, stars (Float32),
+            time where there is one (Float64, seconds since 1970, or the number as given)
+    path    the file
+    scale   given, or guessed from the values
+    ids     the id space the book ids were in
+    """
+
+    frame: pl.DataFrame
+    path: Path
+    scale: Scale
+    ids: IdSpace
+
+    @property
+    def has_time(self) -> bool:
+        return "time" in self.frame.columns
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Indexed ratings of N rows, one per reader-book pair, in the order of the file.
+
+    user_idx  int32 [N]    into `readers`
+    item_idx  int32 [N]    into `books`
+    stars     float32 [N]  on `scale`
+    time      float64 [N] or None
+    """
+
+    user_idx: Indices
+    item_idx: Indices
+    stars: Floats
+    readers: Vocabulary
+    books: Vocabulary
+    scale: Scale
+    time: npt.NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.stars)
+
+    @property
+    def n_readers(self) -> int:
+        return len(self.readers)
+
+    @property
+    def n_books(self) -> int:
+        return len(self.books)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Ratings:
+        """The rows where `keep` (bool [N]) holds; vocabularies stay whole."""
+        time = None if self.time is None else self.time[keep]
+        rows = (self.user_idx[keep], self.item_idx[keep], self.stars[keep])
+        return Ratings(*rows, self.readers, self.books, self.scale, time)
+
+    def for_readers(self, readers: Vocabulary) -> Ratings:
+        """The same rows against a vocabulary that holds all their readers."""
+        return replace(self, user_idx=readers.find(self.readers.ids)[self.user_idx], readers=readers)
+
+    def shelves(self) -> Shelves:
+        """The rows as one shelf per reader of the vocabulary."""
+        return Shelves.build(self.user_idx, self.item_idx, self.stars, self.n_readers)
+
+    def frame(self) -> pl.DataFrame:
+        """user_id, book_id, rating: the format that every command reads."""
+        return pl.DataFrame(
+            {
+                "user_id": self.readers.take(self.user_idx),
+                "book_id": self.books.take(self.item_idx),
+                "rating": self.stars,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What clean() met and did: counts of rows."""
+
+    duplicates: Duplicates
+    n_rows: int = 0
+    n_exact_duplicates: int = 0
+    n_repeated: int = 0
+    n_conflicting_pairs: int = 0
+    n_unknown_book_rows: int = 0
+    unknown_books: list[str] = field(default_factory=list)  # the first ten
+    n_kept: int = 0
+
+
+def read_ratings(
+    path: Path,
+    catalogue: Catalogue | None,
+    *,
+    columns: Columns | None = None,
+    scale: Scale | None = None,
+    ids: IdSpace | None = None,
+) -> RatingsTable:
+    """Read a ratings file. Without a catalogue the file's own book ids are the catalogue's.
+
+    Raises FormatError, MissingColumnError, BadValueError (missing ids; stars that are no number),
+    AmbiguousIdsError. Stars outside the scale are kept here: audit counts them, clean refuses them.
+    """
+    columns = columns or Columns()
+    raw = read_table(path)
+    user_column = need_column(raw, READER_NAMES, path, "readers", columns.reader)
+    book_column = need_column(raw, BOOK_ID_NAMES, path, "books", columns.book)
+    stars_column = need_column(raw, STARS_NAMES, path, "stars", columns.stars)
+    if not len(raw):
+        raise FormatError(f"{path} has a header but no rows", hint="it needs at least one rating")
+    raw_ids = as_ids(present(raw[book_column], path, "book id"))
+    stars = numbers(raw[stars_column], path, "stars").cast(pl.Float32)
+    space: IdSpace = "catalogue"
+    if catalogue is None:
+        book_ids = raw_ids
+    else:
+        book_ids, space = to_catalogue_ids(raw_ids, catalogue, ids, str(path))
+    frame = pl.DataFrame(
+        {
+            "user_id": as_ids(present(raw[user_column], path, "reader id")),
+            "book_id": book_ids,
+            "raw_book_id": raw_ids,
+            "stars": stars,
+        }
+    )
+    time_column = pick_column(raw, TIME_NAMES, path, columns.time)
+    if time_column is not None:
+        frame = frame.with_columns(parse_time(raw[time_column], path).alias("time"))
+    return RatingsTable(frame, path, scale or guess_scale(stars.to_numpy()), space)
+
+
+def as_ids(column: pl.Series) -> pl.Series:
+    """Whole numbers as Int64 (a float column too, if it holds none but whole numbers), all else as text."""
+    if column.dtype.is_integer():
+        return column.cast(pl.Int64)
+    if column.dtype.is_float() and (column == column.round()).all():
+        return column.cast(pl.Int64)
+    return column.cast(pl.String)
+
+
+def parse_time(column: pl.Series, path: Path) -> pl.Series:
+    """Times as Float64: numbers as they are, dates and date-times in seconds since 1970.
+
+    Raises BadValueError for the first value that is neither.
+    """
+    if column.dtype.is_numeric():
+        return numbers(column, path, "a time")
+    if column.dtype == pl.String:
+        as_number = column.cast(pl.Float64, strict=False)
+        if as_number.null_count() == column.null_count():
+            return numbers(as_number, path, "a time")
+        text = column.str.replace_all("/", "-")
+        stamps = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC", time_unit="us")
+        stamps = stamps.dt.replace_time_zone(None)
+        for pattern in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d"):
+            if pattern == "%Y-%m-%d":
+                stamps = stamps.fill_null(text.str.to_date(pattern, strict=False).cast(pl.Datetime("us")))
+            else:
+                stamps = stamps.fill_null(text.str.to_datetime(pattern, strict=False, time_unit="us"))
+    else:
+        stamps = column.cast(pl.Datetime("us"), strict=False)
+    bad = stamps.is_null()
+    if bad.any():
+        row = bad.arg_true()[0]
+        raise BadValueError(
+            f"{path}, row {row + 2}: {column[row]!r} where a time should be",
+            hint="write 2024-05-31, 2024-05-31 18:00:00 or seconds since 1970",
+        )
+    return stamps.dt.epoch("us").cast(pl.Float64) / 1e6
+
+
+def check_scale(table: RatingsTable) -> None:
+    """Raise BadValueError for the first stars outside the table's scale."""
+    inside = table.scale.contains(table.frame["stars"].to_numpy())
+    if inside.all():
+        return
+    row = int(np.argmin(inside))
+    value = table.frame["stars"][row]
+    hint = "correct or remove these rows, or give the scale with --scale LOW-HIGH"
+    if value == 0:
+        hint = "0 often means 'read but not rated': remove these rows, or give the scale with --scale 0-5"
+    raise BadValueError(
+        f"{table.path}, row {row + 2}: {value:g} stars are not on the scale {table.scale} "
+        f"({int((~inside).sum())} such rows)",
+        hint=hint,
+    )
+
+
+def clean(
+    table: RatingsTable,
+    catalogue: Catalogue,
+    readers: Vocabulary | None = None,
+    *,
+    duplicates: Duplicates = "first",
+    unknown_books: UnknownBooks = "keep-out",
+    out_of_scale: Literal["error", "keep-out"] = "error",
+) -> tuple[Ratings, Cleaning]:
+    """One row per reader-book pair, of books in the catalogue, all on the scale; and what was met.
+
+    Raises BadValueError, UnknownBookError, DuplicateError, FormatError when nothing is left.
+    """
+    frame = table.frame.with_row_index("row")
+    if out_of_scale == "error":
+        check_scale(table)
+    else:
+        frame = frame.filter(pl.Series(table.scale.contains(table.frame["stars"].to_numpy())))
+    unknown = frame.filter(pl.col("book_id").is_null())
+    if len(unknown) and unknown_books == "error":
+        raise UnknownBookError(
+            f"{table.path}, row {unknown['row'][0] + 2}: book {unknown['raw_book_id'][0]!r} is not in the catalogue "
+            f"({len(unknown)} such rows)",
+            hint="add the book to the catalogue, or leave such rows out with --unknown-books keep-out",
+        )
+    frame = frame.filter(pl.col("book_id").is_not_null())
+    pairs = ["user_id", "book_id"]
+    n_exact = len(frame) - frame.select(*pairs, "stars").n_unique()
+    repeated = frame.filter(pl.struct(pairs).is_duplicated())
+    n_pairs = repeated.select(pairs).n_unique()
+    conflicting = repeated.group_by(pairs).agg(pl.col("stars").n_unique().alias("n")).filter(pl.col("n") > 1)
+    kept = _without_repeats(frame, repeated, duplicates, table)
+    if not len(kept):
+        raise FormatError(f"{table.path}: no rating is left", hint="check that its book ids are the catalogue's")
+    ratings = index_ratings(kept, readers or Vocabulary(kept["user_id"]), catalogue.vocabulary, table.scale)
+    return ratings, Cleaning(
+        duplicates=duplicates,
+        n_rows=len(table.frame),
+        n_exact_duplicates=n_exact,
+        n_repeated=len(repeated) - n_pairs,
+        n_conflicting_pairs=len(conflicting),
+        n_unknown_book_rows=len(unknown),
+        unknown_books=unknown["raw_book_id"].cast(pl.String).unique(maintain_order=True).head(10).to_list(),
+        n_kept=len(ratings),
+    )
+
+
+def _without_repeats(
+    frame: pl.DataFrame, repeated: pl.DataFrame, duplicates: Duplicates, table: RatingsTable
+) -> pl.DataFrame:
+    """One row per pair, in file order, by the rule `duplicates`."""
+    pairs = ["user_id", "book_id"]
+    if not len(repeated):
+        return frame
+    if duplicates == "error":
+        first = repeated.row(0, named=True)
+        raise DuplicateError(
+            f"{table.path}, row {first['row'] + 2}: reader {first['user_id']!r} rates book {first['book_id']!r} "
+            f"more than once ({len(repeated)} such rows)",
+            hint="choose a rule with --duplicates first|last|mean|drop",
+        )
+    if duplicates == "drop":
+        return frame.join(repeated.select(pairs).unique(), on=pairs, how="anti", maintain_order="left")
+    if duplicates == "mean":
+        means = repeated.group_by(pairs).agg(pl.col("stars").mean().alias("mean"))
+        frame = frame.join(means, on=pairs, how="left", maintain_order="left")
+        on_scale = pl.Series("mean", table.scale.round(frame["mean"].fill_null(table.scale.low).to_numpy()))
+        frame = frame.with_columns(
+            pl.when(pl.col("mean").is_null()).then("stars").otherwise(on_scale).alias("stars")
+        ).drop("mean")
+    keep: Literal["first", "last"] = "last" if duplicates == "last" else "first"
+    return frame.unique(pairs, keep=keep, maintain_order=True)
+
+
+def index_ratings(frame: pl.DataFrame, readers: Vocabulary, books: Vocabulary, scale: Scale) -> Ratings:
+    """Ratings from a frame of known user_id and book_id."""
+    time = frame["time"].to_numpy() if "time" in frame.columns else None
+    return Ratings(
+        readers.find(frame["user_id"]),
+        books.find(frame["book_id"]),
+        frame["stars"].to_numpy().astype(np.float32),
+        readers,
+        books,
+        scale,
+        time,
+    )
+
+
+def join_ratings(parts: list[Ratings]) -> Ratings:
+    """The rows of several ratings, one after the other, over the union of their readers."""
+    readers = Vocabulary.union(*(part.readers for part in parts))
+    parts = [part.for_readers(readers) for part in parts]
+    times = [part.time for part in parts if part.time is not None]
+    return Ratings(
+        np.concatenate([part.user_idx for part in parts]),
+        np.concatenate([part.item_idx for part in parts]),
+        np.concatenate([part.stars for part in parts]),
+        readers,
+        parts[0].books,
+        parts[0].scale,
+        np.concatenate(times) if len(times) == len(parts) else None,
+    )

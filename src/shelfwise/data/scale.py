@@ -1,0 +1,72 @@
+"""The scale that readers rate on: 1-5 stars, half or quarter stars, 1-10."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shelfwise.errors import ConfigError
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Stars from `low` to `high` in steps of `step`, all in stars."""
+
+    low: float
+    high: float
+    step: float = 1.0
+
+    def __post_init__(self) -> None:
+        steps = (self.high - self.low) / self.step if self.step > 0 else -1.0
+        if steps < 1 or steps > 100 or abs(steps - round(steps)) > 1e-9:
+            raise ConfigError(f"no scale: {self}", hint="write LOW-HIGH or LOW-HIGH/STEP, such as 1-5 or 0.5-5/0.5")
+
+    def __str__(self) -> str:
+        ends = f"{self.low:g}-{self.high:g}"
+        return ends if self.step == 1 else f"{ends}/{self.step:g}"
+
+    @property
+    def values(self) -> Floats:
+        """Every value on the scale, ascending, float32 [S]."""
+        n_steps = round((self.high - self.low) / self.step)
+        return (self.low + self.step * np.arange(n_steps + 1)).astype(np.float32)
+
+    def contains(self, stars: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Which of `stars` are values of the scale, bool [N]."""
+        stars = np.asarray(stars, dtype=np.float64)
+        steps = (stars - self.low) / self.step
+        return (stars >= self.low) & (stars <= self.high) & (np.abs(steps - np.rint(steps)) < 1e-6)
+
+    def clip(self, stars: npt.ArrayLike) -> Floats:
+        """`stars` moved into [low, high], float32."""
+        return np.clip(stars, self.low, self.high).astype(np.float32)
+
+    def round(self, stars: npt.ArrayLike) -> Floats:
+        """The nearest value of the scale, float32; halves go to the even step, as Python's round."""
+        steps = np.rint((np.asarray(stars, dtype=np.float64) - self.low) / self.step)
+        return self.clip(self.low + self.step * steps)
+
+
+# Tried in this order; the first that holds 99 % of the values is taken.
+KNOWN_SCALES = (Scale(1, 5), Scale(0.5, 5, 0.5), Scale(0.25, 5, 0.25), Scale(1, 10), Scale(0.5, 10, 0.5))
+
+
+def guess_scale(stars: npt.ArrayLike) -> Scale:
+    """The first of KNOWN_SCALES that holds at least 99 % of `stars`, else the one that holds most."""
+    shares = [float(np.mean(scale.contains(stars))) for scale in KNOWN_SCALES]
+    fitting = [scale for scale, share in zip(KNOWN_SCALES, shares, strict=True) if share >= 0.99]
+    return fitting[0] if fitting else KNOWN_SCALES[int(np.argmax(shares))]
+
+
+def parse_scale(text: str) -> Scale:
+    """Scale from '1-5' or '0.5-5/0.5'. Raises ConfigError."""
+    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*-\s*(\d+\.?\d*)\s*(?:/\s*(\d+\.?\d*)\s*)?", text)
+    if not match:
+        raise ConfigError(f"no scale: {text!r}", hint="write LOW-HIGH or LOW-HIGH/STEP, such as 1-5 or 0.5-5/0.5")
+    low, high, step = match.groups()
+    return Scale(float(low), float(high), float(step or 1))

@@ -1,0 +1,82 @@
+"""Shelves: what each of a block of readers has rated, as rows of a sparse matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int32]
+Offsets = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shelves:
+    """Ratings of U readers in compressed rows, each row sorted by book.
+
+    indptr  int64 [U + 1]  row u is indptr[u]:indptr[u + 1]
+    item_idx int32 [N]     books
+    stars   float32 [N]    stars on the data's scale
+    """
+
+    indptr: Offsets
+    item_idx: Indices
+    stars: Floats
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def lengths(self) -> Offsets:
+        """Ratings of each reader, int64 [U]."""
+        return np.diff(self.indptr)
+
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """The reader (row) of each rating, int64 [N]."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @classmethod
+    def build(cls, rows: npt.ArrayLike, item_idx: npt.ArrayLike, stars: npt.ArrayLike, n_rows: int) -> Shelves:
+        """Shelves from one entry per rating, in any order; of a repeated (row, book) the last counts."""
+        rows, item_idx = np.asarray(rows, dtype=np.int64), np.asarray(item_idx, dtype=np.int32)
+        stars = np.asarray(stars, dtype=np.float32)
+        order = np.lexsort((item_idx, rows))  # stable: repeated pairs keep their order
+        rows, item_idx, stars = rows[order], item_idx[order], stars[order]
+        last = np.ones(len(rows), dtype=bool)
+        last[:-1] = (rows[1:] != rows[:-1]) | (item_idx[1:] != item_idx[:-1])
+        indptr = np.zeros(n_rows + 1, dtype=np.int64)
+        np.cumsum(np.bincount(rows[last], minlength=n_rows), out=indptr[1:])
+        return cls(indptr, item_idx[last], stars[last])
+
+    @classmethod
+    def empty(cls, n_rows: int) -> Shelves:
+        """`n_rows` readers without a rating."""
+        return cls(np.zeros(n_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
+
+    def take(self, rows: npt.ArrayLike) -> Shelves:
+        """The given rows in the given order; row -1 is an empty shelf."""
+        rows = np.asarray(rows, dtype=np.int64)
+        known = np.maximum(rows, 0)
+        lengths = np.where(rows >= 0, self.indptr[known + 1] - self.indptr[known], 0)
+        indptr = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=indptr[1:])
+        place = np.arange(indptr[-1]) + np.repeat(self.indptr[known] - indptr[:-1], lengths)
+        return Shelves(indptr, self.item_idx[place], self.stars[place])
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Shelves:
+        """The same readers with only the ratings where `keep` (bool [N]) holds."""
+        indptr = np.zeros(len(self) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(self.rows[keep], minlength=len(self)), out=indptr[1:])
+        return Shelves(indptr, self.item_idx[keep], self.stars[keep])
+
+    def merge(self, newer: Shelves) -> Shelves:
+        """The union of two shelves of the same readers, by book; where both rate a book, `newer` counts."""
+        return Shelves.build(
+            np.concatenate([self.rows, newer.rows]),
+            np.concatenate([self.item_idx, newer.item_idx]),
+            np.concatenate([self.stars, newer.stars]),
+            len(self),
+        )

@@ -1,0 +1,211 @@
+"""Data sets: a folder (or a ratings file, or a name) -> ratings, events and catalogue.
+
+Understood: both editions of goodbooks-10k, and our own layout:
+
+    ratings.*  user_id, book_id, rating, optionally a time     (needed, unless only the catalogue is)
+    books.*    book_id, title and any of catalogue.BOOK_NAMES  (optional)
+    tags.*     book_id, tag, optionally count                  (optional)
+    events.*   user_id, book_id, optionally a time: loans, purchases, reading logs (optional)
+
+where .* is one of tables.SUFFIXES.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import polars as pl
+
+from shelfwise.data.catalogue import Catalogue, build_catalogue, catalogue_of_ids, empty_tags
+from shelfwise.data.ids import IdSpace, to_catalogue_ids
+from shelfwise.data.ratings import (
+    BOOK_ID_NAMES,
+    READER_NAMES,
+    TIME_NAMES,
+    Columns,
+    RatingsTable,
+    as_ids,
+    parse_time,
+    read_ratings,
+)
+from shelfwise.data.scale import Scale
+from shelfwise.data.tables import (
+    content_digest,
+    find_table,
+    need_column,
+    normalise,
+    numbers,
+    pick_column,
+    present,
+    read_table,
+)
+from shelfwise.errors import MissingDataError
+
+KAGGLE = "goodbooks-10k, Kaggle edition"
+GITHUB = "goodbooks-10k, GitHub edition"
+OWN_LAYOUT = "own layout"
+SAMPLE = "sample, simulated readers"
+
+# goodbooks-10k's books.csv: 'id' or 'book_id' is the catalogue's id, the other column Goodreads'.
+GOODBOOKS_NAMES = {
+    KAGGLE: {"book_id": "id", "goodreads_id": "book_id"},
+    GITHUB: {"book_id": "book_id", "goodreads_id": "goodreads_book_id"},
+}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Everything read from one data set, nothing dropped yet.
+
+    events       user_id, book_id (null if unknown), optionally time; None where there are none
+    fingerprint  SHA-256 over the unpacked content of all its files, hex
+    """
+
+    name: str
+    edition: str
+    folder: Path
+    catalogue: Catalogue
+    ratings: RatingsTable
+    events: pl.DataFrame | None
+    fingerprint: str
+
+
+def locate(name: str | Path) -> Path:
+    """Where a data set is: a path that exists, else a name below SHELFWISE_DATA, else below data/.
+
+    'sample' is the one shipped with the package. Raises MissingDataError that lists where it looked.
+    """
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if str(name) == "sample":
+        return Path(str(resources.files("shelfwise.data") / "sample"))
+    places = [Path("data")]
+    if root := os.environ.get("SHELFWISE_DATA"):
+        places.insert(0, Path(root).expanduser())
+    for place in places:
+        if (place / name).exists():
+            return place / name
+    looked = ", ".join(str(place / name) for place in places)
+    raise MissingDataError(
+        f"no data set {str(name)!r}: looked at {path}, {looked}",
+        hint="give a folder, set SHELFWISE_DATA to a folder that holds data sets by name, or "
+        "run: shelfwise data fetch goodbooks-10k --to data/goodbooks-10k",
+    )
+
+
+def load_dataset(
+    name: str | Path,
+    *,
+    catalogue: str | Path | None = None,
+    ratings: Path | None = None,
+    columns: Columns | None = None,
+    scale: Scale | None = None,
+    ids: IdSpace | None = None,
+) -> DataSet:
+    """Read a data set by path or name.
+
+    catalogue  another data set to take the catalogue from
+    ratings    a file to read in place of the data set's own ratings, which then need not exist
+    columns, scale, ids  as read_ratings takes them
+    Raises MissingDataError and what read_ratings and the catalogue raise.
+    """
+    folder = locate(name)
+    source = locate(catalogue) if catalogue is not None else folder
+    books, edition, files = read_catalogue(source) if source.is_dir() else (None, OWN_LAYOUT, [])
+    own = folder if folder.is_file() else find_table(folder, "ratings")
+    path = ratings or own
+    if path is None:
+        raise MissingDataError(f"{folder} has no ratings.csv, .csv.zip, .csv.gz or .parquet", hint="add it")
+    if ratings is None and source == folder and edition in (KAGGLE, GITHUB):
+        ids = ids or "catalogue"  # these editions' own ratings are known to use it
+    table = read_ratings(path, books, columns=columns, scale=scale, ids=ids)
+    events_path = find_table(folder, "events") if folder.is_dir() and ratings is None else None
+    if books is None:
+        books = catalogue_of_ids(table.frame["book_id"])
+    events = None if events_path is None else read_events(events_path, books, ids)
+    files = [*files, path] + ([events_path] if events_path else [])
+    title = folder.name if folder.is_dir() else folder.name.split(".")[0]
+    return DataSet(title, edition, folder, books, table, events, fingerprint(files))
+
+
+def fingerprint(files: list[Path]) -> str:
+    """SHA-256 over the unpacked contents of `files`, in this order, hex."""
+    return hashlib.sha256("".join(content_digest(path) for path in files).encode()).hexdigest()
+
+
+def read_catalogue(folder: Path) -> tuple[Catalogue | None, str, list[Path]]:
+    """The catalogue in a folder (None without books.*), the edition, and the files that were read."""
+    path = find_table(folder, "books")
+    if path is None:
+        return None, OWN_LAYOUT, []
+    raw = read_table(path, all_text=True)
+    names = {normalise(column) for column in raw.columns}
+    edition = SAMPLE if folder == locate_sample() else OWN_LAYOUT
+    if {"best_book_id", "work_id", "book_id"} <= names:
+        edition = GITHUB if "goodreads_book_id" in names else KAGGLE if "id" in names else OWN_LAYOUT
+    books = build_catalogue(raw, path, GOODBOOKS_NAMES.get(edition))
+    book_tags, tag_names = find_table(folder, "book_tags"), find_table(folder, "tags")
+    catalogue = Catalogue(books, empty_tags())
+    if edition in GOODBOOKS_NAMES and book_tags and tag_names:
+        return (
+            Catalogue(books, _goodbooks_tags(catalogue, book_tags, tag_names)),
+            edition,
+            [path, book_tags, tag_names],
+        )
+    if edition not in GOODBOOKS_NAMES and tag_names:
+        return Catalogue(books, _own_tags(catalogue, tag_names)), edition, [path, tag_names]
+    return catalogue, edition, [path]
+
+
+def locate_sample() -> Path:
+    """The folder of the sample shipped with the package."""
+    return Path(str(resources.files("shelfwise.data") / "sample"))
+
+
+def _goodbooks_tags(catalogue: Catalogue, book_tags: Path, tag_names: Path) -> pl.DataFrame:
+    shelved = read_table(book_tags)
+    names = read_table(tag_names, text=("tag_name",))
+    shelved = shelved.join(names, on="tag_id", how="inner")
+    ids, _ = to_catalogue_ids(shelved["goodreads_book_id"], catalogue, "goodreads", str(book_tags))
+    return _tags(catalogue, ids, shelved["tag_name"], shelved["count"])
+
+
+def _own_tags(catalogue: Catalogue, path: Path) -> pl.DataFrame:
+    raw = read_table(path, text=("tag",))
+    ids = raw[need_column(raw, ("book_id", "item_id", "book"), path, "books")]
+    tags = raw[need_column(raw, ("tag", "tag_name", "name", "shelf", "keyword"), path, "tags")]
+    counts = pick_column(raw, ("count", "n", "weight"), path)
+    count = numbers(raw[counts], path, "a count") if counts else pl.Series([1] * len(raw), dtype=pl.Int64)
+    return _tags(catalogue, ids, tags, count)
+
+
+def _tags(catalogue: Catalogue, ids: pl.Series, tags: pl.Series, counts: pl.Series) -> pl.DataFrame:
+    """The tags table of a Catalogue: counts below 1 dropped, the larger of a repeated pair kept."""
+    frame = pl.DataFrame(
+        {
+            "item_idx": catalogue.vocabulary.find(ids),
+            "tag": tags.cast(pl.String).str.strip_chars(),
+            "count": counts.cast(pl.Int64),
+        }
+    )
+    frame = frame.filter((pl.col("item_idx") >= 0) & (pl.col("count") >= 1) & pl.col("tag").is_not_null())
+    return frame.group_by("item_idx", "tag").agg(pl.col("count").max()).sort("item_idx", "tag")
+
+
+def read_events(path: Path, catalogue: Catalogue, ids: IdSpace | None) -> pl.DataFrame:
+    """user_id, book_id (catalogue's, null if unknown) and time where there is one.
+
+    Raises FormatError, MissingColumnError, BadValueError, AmbiguousIdsError.
+    """
+    raw = read_table(path)
+    readers = present(raw[need_column(raw, READER_NAMES, path, "readers")], path, "reader id")
+    raw_books = present(raw[need_column(raw, BOOK_ID_NAMES, path, "books")], path, "book id")
+    books, _ = to_catalogue_ids(as_ids(raw_books), catalogue, ids, str(path))
+    frame = pl.DataFrame({"user_id": as_ids(readers), "book_id": books})
+    time_column = pick_column(raw, TIME_NAMES, path)
+    return frame if time_column is None else frame.with_columns(parse_time(raw[time_column], path).alias("time"))

@@ -1,0 +1,204 @@
+"""Reading a table from CSV, TSV or Parquet, plain, gzipped or zipped.
+
+The fast path reads typed columns with polars. Only when that fails is the file read again, slowly,
+to find the row that is at fault: errors count rows as an editor does, the header being row 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import polars as pl
+
+from shelfwise.errors import BadValueError, FormatError, MissingColumnError, MissingDataError
+
+SUFFIXES = (".parquet", ".csv", ".csv.zip", ".csv.gz", ".tsv", ".tsv.zip", ".tsv.gz")
+HEAD_ROWS = 10_000
+
+
+def find_table(folder: Path, stem: str) -> Path | None:
+    """The first of `stem` + SUFFIXES that exists in `folder`, or None."""
+    candidates = (folder / f"{stem}{suffix}" for suffix in SUFFIXES)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's content, unpacked if it is a .zip (of one table) or a .gz.
+
+    Raises MissingDataError, FormatError.
+    """
+    if not path.is_file():
+        raise MissingDataError(f"no such file: {path}", hint="check the path")
+    try:
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                members = [m for m in archive.namelist() if not m.endswith("/") and not m.startswith("__MACOSX")]
+                if len(members) != 1:
+                    raise FormatError(
+                        f"{path} holds {len(members)} files",
+                        hint="a zipped table must be the only file in its archive",
+                    )
+                return archive.read(members[0])
+        if path.suffix == ".gz":
+            with gzip.open(path) as stream:
+                return stream.read()
+        return path.read_bytes()
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FormatError(f"{path} is not a complete archive: {error}", hint="copy or download it again") from error
+
+
+def content_digest(path: Path) -> str:
+    """SHA-256 of the unpacked content, hex: the same for a plain and a zipped copy."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False) -> pl.DataFrame:
+    """Read a table; column names are kept as they stand in the file.
+
+    `text` names columns that must stay text (ISBNs); `all_text` keeps every CSV column text.
+    Other columns become integers or floats where every value is one. Ids written with a leading
+    zero make their column text, since a number would lose it.
+    Raises MissingDataError, FormatError, BadValueError.
+    """
+    if path.name.endswith(".parquet"):
+        return _read_parquet(path)
+    separator = "\t" if ".tsv" in path.suffixes else ","
+    content = read_bytes(path)
+    header = _check_text(content, path, separator)
+    options = {"separator": separator, "null_values": [""]}
+    try:
+        if all_text:
+            return pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
+        head = pl.read_csv(content, infer_schema=False, n_rows=HEAD_ROWS, **options)  # type: ignore[arg-type]
+        zeros = [c for c in header if head[c].str.contains(r"^0\d").any()]
+        overrides = {c: pl.String for c in (*text, *zeros) if c in header}
+        return pl.read_csv(
+            content,
+            infer_schema_length=HEAD_ROWS,
+            schema_overrides=overrides,
+            **options,  # type: ignore[arg-type]
+        )
+    except pl.exceptions.PolarsError as error:
+        _explain_ragged(content, path, separator, len(header))
+        if all_text:
+            raise FormatError(f"{path} cannot be read: {error}", hint="save it as UTF-8 CSV") from error
+    # A value of another type beyond the rows that types were guessed from: let the caller find it.
+    return read_table(path, all_text=True)
+
+
+def _read_parquet(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise MissingDataError(f"no such file: {path}", hint="check the path")
+    try:
+        return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise FormatError(f"{path} is not a readable Parquet file: {error}", hint="write it again") from error
+
+
+def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
+    """Refuse what is no UTF-8 text with a header; return the header's names."""
+    if not content.strip():
+        raise FormatError(f"{path} is empty", hint="it needs a header line and at least one row")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise FormatError(f"{path} is UTF-16 text", hint="save it as UTF-8")
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        row = content.count(b"\n", 0, error.start) + 1
+        raise FormatError(
+            f"{path}, row {row}: byte 0x{content[error.start]:02x} is not UTF-8",
+            hint="save the file as UTF-8",
+        ) from error
+    nul = content.find(b"\0")
+    if nul >= 0:
+        row = content.count(b"\n", 0, nul) + 1
+        raise FormatError(f"{path}, row {row}: a NUL byte", hint="the file is damaged or not text: export it again")
+    first = content.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8").rstrip("\r")
+    header = next(csv.reader([first], delimiter=separator))
+    if len(header) == 1:
+        for other in (";", "\t", "|", ","):
+            if other != separator and other in first:
+                raise FormatError(
+                    f"{path}: columns are separated by {other!r} where {separator!r} is expected",
+                    hint="save it with commas (.csv) or tabs (.tsv)",
+                )
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise FormatError(f"{path}: column {repeated[0]!r} stands twice in the header", hint="rename one of them")
+    return header
+
+
+def _explain_ragged(content: bytes, path: Path, separator: str, width: int) -> None:
+    """Raise FormatError for the first row that is not `width` fields wide, if there is one."""
+    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+    try:
+        for row, fields in enumerate(reader, start=1):
+            if fields and len(fields) > width:
+                raise FormatError(
+                    f"{path}, row {row}: {len(fields)} fields where the header has {width}",
+                    hint="quote values that hold the separator",
+                )
+    except csv.Error as error:
+        raise FormatError(f"{path}, row {reader.line_num}: {error}", hint="check the quotes in this row") from error
+
+
+def normalise(name: str) -> str:
+    """Column name as it is compared: lower case, words joined by one underscore."""
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
+
+
+def pick_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, given: str | None = None) -> str | None:
+    """The column called `given`, else the first of `names` (compared normalised), else None.
+
+    Raises MissingColumnError when `given` is not a column.
+    """
+    if given is not None:
+        if given not in frame.columns:
+            raise MissingColumnError(
+                f"{path} has no column {given!r}; it has {', '.join(frame.columns)}",
+                hint="name one of its columns",
+            )
+        return given
+    by_name = {normalise(column): column for column in reversed(frame.columns)}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def need_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, what: str, given: str | None = None) -> str:
+    """As pick_column, but raises MissingColumnError where none is found."""
+    column = pick_column(frame, names, path, given)
+    if column is None:
+        raise MissingColumnError(
+            f"{path} has no column for the {what}; it has {', '.join(frame.columns)}",
+            hint=f"call it {names[0]!r} (also understood: {', '.join(names[1:])}) or name it by option",
+        )
+    return column
+
+
+def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
+    """`column` as Float64. Raises BadValueError for the first value that is missing or no finite number."""
+    values = column.cast(pl.Float64, strict=False)
+    bad = values.is_null() | ~values.is_finite().fill_null(False)
+    if bad.any():
+        position = bad.arg_true()[0]
+        shown = column[position]
+        raise BadValueError(
+            f"{path}, row {position + 2}: {'nothing' if shown is None else repr(shown)} where {what} should be",
+            hint="correct or remove this row",
+        )
+    return values
+
+
+def present(column: pl.Series, path: Path, what: str) -> pl.Series:
+    """`column` unchanged. Raises BadValueError for the first missing value."""
+    missing = column.is_null()
+    if missing.any():
+        position = missing.arg_true()[0]
+        raise BadValueError(f"{path}, row {position + 2}: no {what}", hint="correct or remove this row")
+    return column

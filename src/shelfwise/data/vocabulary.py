@@ -1,0 +1,72 @@
+"""Ids as users write them <-> indices 0..n-1 as models use them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from shelfwise.errors import BadValueError
+
+Id = int | str
+Indices = npt.NDArray[np.int32]
+
+
+class Vocabulary:
+    """Unique ids in ascending order; the index of an id is its place. Immutable.
+
+    Ids are integers (Int64) or text (String), one kind per vocabulary; text is ordered by code point.
+    """
+
+    def __init__(self, ids: pl.Series | Iterable[Id]) -> None:
+        """Take ids in any order; repeated ones count once. Raises BadValueError for a missing id."""
+        series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids))
+        if series.null_count():
+            raise BadValueError("a missing id", hint="every reader and book needs an id")
+        if series.dtype == pl.Null:  # an empty list has no type of its own
+            series = series.cast(pl.Int64)
+        kind = pl.Int64 if series.dtype.is_integer() else pl.String
+        self.ids: pl.Series = series.cast(kind).unique().sort().alias("id")
+
+    @classmethod
+    def union(cls, *vocabularies: Vocabulary) -> Vocabulary:
+        """All ids of several vocabularies; text if one of them is text."""
+        kinds = {vocabulary.ids.dtype for vocabulary in vocabularies if len(vocabulary)}
+        kind = pl.Int64 if kinds <= {pl.Int64} else pl.String
+        return cls(pl.concat([vocabulary.ids.cast(kind) for vocabulary in vocabularies]))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and self.ids.dtype == other.ids.dtype and self.ids.equals(other.ids)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def find(self, ids: pl.Series | Iterable[Any]) -> Indices:
+        """Index of each id, int32 [N]; -1 where it is unknown."""
+        series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
+        if series.dtype.is_float() and self.ids.dtype == pl.Int64:
+            series = series.set(series.fill_nan(None) != series.round(), None)
+        wanted = series.cast(self.ids.dtype, strict=False)
+        if not len(self) or not len(wanted):
+            return np.full(len(wanted), -1, dtype=np.int32)
+        place = self.ids.search_sorted(wanted.fill_null(self.ids[0])).clip(0, len(self) - 1)
+        known = (self.ids.gather(place) == wanted).fill_null(False).to_numpy()
+        return np.where(known, place.to_numpy(), -1).astype(np.int32)
+
+    def take(self, idx: npt.ArrayLike) -> pl.Series:
+        """The ids at the given indices."""
+        return self.ids.gather(np.asarray(idx, dtype=np.int64))
+
+    @cached_property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """A stable 64-bit hash of each id, uint64 [n]: of its text, so 7 and '7' agree on any machine."""
+        texts = self.ids.cast(pl.String).to_list()
+        digests = b"".join(hashlib.blake2b(t.encode(), digest_size=8).digest() for t in texts)
+        return np.frombuffer(digests, dtype="<u8").astype(np.uint64)

@@ -1,0 +1,1 @@
+"""Features: what books are about, as vectors. No ratings in here."""

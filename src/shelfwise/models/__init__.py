@@ -1,0 +1,1 @@
+"""Models: indices in, stars and scores out. One file each."""

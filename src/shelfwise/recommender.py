@@ -1,0 +1,239 @@
+"""Ids in, books and stars out: for readers the run knows, for new ones, and for newer ratings of known ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+
+from shelfwise.artifact import Run, load_run
+from shelfwise.data.ids import IdSpace, to_catalogue_ids
+from shelfwise.data.ratings import BOOK_ID_NAMES, READER_NAMES, RatingsTable, as_ids, clean, read_ratings
+from shelfwise.data.shelves import Indices, Shelves
+from shelfwise.data.split import TEST, TRAIN
+from shelfwise.data.tables import need_column, present
+from shelfwise.data.vocabulary import Id, Vocabulary
+from shelfwise.errors import BadValueError, UnknownBookError, UsageError
+from shelfwise.features.content import most_similar
+from shelfwise.models.blocks import RANK_BLOCK, predict, reader_blocks
+from shelfwise.models.contract import BASES, Progress, Rows, silent
+from shelfwise.ranking import top_n
+
+# What a reader given in a request is called in the answer.
+NEW_READER = "new reader"
+
+
+@dataclass(frozen=True)
+class OutsideRatings:
+    """Ratings of readers from outside the run: their vocabulary and shelves, and what was left out."""
+
+    readers: Vocabulary
+    shelves: Shelves
+    n_unknown: int = 0
+    unknown_books: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _View:
+    """U readers: the shelf each is judged by, the books that are no news to them, and their trained index or -1."""
+
+    shelves: Shelves
+    seen: Shelves
+    trained_idx: Indices
+
+
+class Recommender:
+    """A run, ready to answer.
+
+    A known reader is judged by every rating the run knows, whatever its part; where the run was
+    trained on the user's own files, by the training file alone, since the others only select and test.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        own_files = run.settings["split"]["kind"] == "files"
+        parts = np.asarray(run.parts)
+        self._known = run.shelves.where(parts == TRAIN) if own_files else run.shelves
+        self._seen = run.shelves.where(parts != TEST) if own_files else run.shelves
+        trained = run.shelves.where(parts == TRAIN)
+        unchanged = (trained.lengths > 0) & (trained.lengths == self._known.lengths)
+        self._trained_idx = np.where(unchanged, np.arange(len(run.readers)), -1).astype(np.int32)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The recommender of the run at `path`. Raises what load_run raises."""
+        return cls(load_run(Path(path)))
+
+    def read_shelf(self, path: Path, ids: IdSpace | None = None) -> OutsideRatings:
+        """Ratings (user_id, book_id, rating) from a file; unknown books are counted and left out.
+
+        Of a repeated reader-book pair the same row counts as in training.
+        Raises DataError.
+        """
+        run = self.run
+        table = read_ratings(path, run.catalogue, scale=run.model.scale, ids=ids)
+        if table.frame["book_id"].null_count() == len(table.frame):
+            raise UnknownBookError(
+                f"{path}: none of its books is in the catalogue of this run",
+                hint="check its ids, or give --ids",
+            )
+        return self._outside(table)
+
+    def _outside(self, table: RatingsTable) -> OutsideRatings:
+        ratings, cleaning = clean(table, self.run.catalogue, duplicates=self.run.settings["duplicates"])
+        readers = Vocabulary(table.frame["user_id"])
+        shelves = ratings.for_readers(readers).shelves()
+        return OutsideRatings(readers, shelves, cleaning.n_unknown_book_rows, tuple(cleaning.unknown_books))
+
+    def shelf_of(self, ratings: Sequence[tuple[Id, float]]) -> OutsideRatings:
+        """One new reader's ratings: pairs of a book id and stars. Unknown books are counted and left out.
+
+        Raises BadValueError for stars outside the scale.
+        """
+        scale = self.run.model.scale
+        for book_id, value in ratings:
+            if not scale.contains([value])[0]:
+                raise BadValueError(
+                    f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
+                )
+        item_idx = self.run.catalogue.vocabulary.find([book_id for book_id, _ in ratings])
+        stars = np.array([value for _, value in ratings], dtype=np.float32)
+        unknown = [str(book_id) for (book_id, _), place in zip(ratings, item_idx, strict=True) if place < 0]
+        if self.run.settings["duplicates"] != "last":  # Shelves.build keeps the last of a repeated book
+            item_idx, stars = item_idx[::-1], stars[::-1]
+        known = item_idx >= 0
+        shelves = Shelves.build(np.zeros(known.sum(), dtype=np.int64), item_idx[known], stars[known], 1)
+        return OutsideRatings(Vocabulary([NEW_READER]), shelves, len(unknown), tuple(unknown[:10]))
+
+    def predict(
+        self,
+        pairs: pl.DataFrame,
+        shelf: OutsideRatings | None = None,
+        *,
+        ids: IdSpace | None = None,
+        where: str = "pairs",
+    ) -> pl.DataFrame:
+        """The rows of `pairs` (user_id, book_id, any other column) plus stars and basis.
+
+        Unknown readers and books get an answer too; `basis` says on what it rests (models.contract.BASES).
+        Raises MissingColumnError, BadValueError, AmbiguousIdsError.
+        """
+        path = Path(where)
+        users = present(pairs[need_column(pairs, READER_NAMES, path, "readers")], path, "reader id")
+        books = as_ids(present(pairs[need_column(pairs, BOOK_ID_NAMES, path, "books")], path, "book id"))
+        book_ids, _ = to_catalogue_ids(books, self.run.catalogue, ids, where)
+        readers = Vocabulary(as_ids(users))
+        view = self._view(readers.ids, shelf)
+        stars, basis = predict(
+            self.run.model,
+            view.shelves,
+            readers.find(as_ids(users)),
+            self.run.catalogue.vocabulary.find(book_ids),
+            trained_idx=view.trained_idx,
+        )
+        names = pl.Series("basis", BASES)
+        return pairs.with_columns(pl.Series("stars", stars), names.gather(basis.astype(np.int64)).alias("basis"))
+
+    def recommend(
+        self,
+        reader: Id | None = None,
+        *,
+        ratings: Sequence[tuple[Id, float]] | None = None,
+        n: int = 10,
+    ) -> pl.DataFrame:
+        """The n books to read next, for a known reader, a new one given by `ratings`, or both together.
+
+        Columns as recommend_all. An unknown reader without ratings gets what suits everybody.
+        """
+        if reader is None and ratings is None:
+            raise UsageError(
+                "no reader and no ratings", hint="give reader=..., ratings=[(book_id, stars), ...] or both"
+            )
+        shelf = None if ratings is None else self.shelf_of(ratings)
+        name: Id = NEW_READER if reader is None else reader
+        if shelf is not None:
+            shelf = OutsideRatings(Vocabulary([name]), shelf.shelves, shelf.n_unknown, shelf.unknown_books)
+        return pl.concat(self.recommend_all(pl.Series([name]), shelf, n=n))
+
+    def recommend_all(
+        self,
+        reader_ids: pl.Series | None = None,
+        shelf: OutsideRatings | None = None,
+        *,
+        n: int = 10,
+        on_progress: Progress = silent,
+    ) -> Iterator[pl.DataFrame]:
+        """Lists of n books each, in blocks of readers: user_id, rank, book_id, title, score, stars.
+
+        reader_ids  None for every reader the run knows
+        shelf       ratings of new readers, or newer ratings of known ones
+        Books that a reader has rated or taken up are left out.
+        """
+        if n < 1:
+            raise UsageError(f"a list of {n} books", hint="ask for at least one")
+        reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
+        view = self._view(reader_ids, shelf)
+        rows = np.arange(len(reader_ids))
+        done = 0
+        for block, readers in reader_blocks(
+            self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK
+        ):
+            books, scores = top_n(self.run.model.scores(readers), n, view.seen.take(block))
+            filled = books >= 0
+            place = np.nonzero(filled)[0]
+            yield self._list_frame(
+                reader_ids.gather(block[place]),
+                rank=np.nonzero(filled)[1] + 1,
+                books=books[filled],
+                scores=scores[filled],
+                stars=self.run.model.stars(readers, place, books[filled]),
+            )
+            done += len(block)
+            on_progress("recommend", done, len(rows))
+
+    def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
+        """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""
+        item_idx = int(self.run.catalogue.vocabulary.find([book_id])[0])
+        if item_idx < 0:
+            raise UnknownBookError(f"no book {book_id!r} in this run's catalogue", hint="give one of its book ids")
+        books, cosines = most_similar(self.run.content, item_idx, n)
+        catalogue = self.run.catalogue
+        return pl.DataFrame(
+            {
+                "rank": np.arange(1, len(books) + 1),
+                "book_id": catalogue.vocabulary.take(books),
+                "title": catalogue.titles(pl.Series(books)),
+                "similarity": cosines,
+            }
+        )
+
+    def _list_frame(self, users: pl.Series, *, rank: Rows, books: Indices, **columns: Any) -> pl.DataFrame:
+        catalogue = self.run.catalogue
+        return pl.DataFrame(
+            {
+                "user_id": users,
+                "rank": rank.astype(np.int32),
+                "book_id": catalogue.vocabulary.take(books),
+                "title": catalogue.titles(pl.Series(books)),
+                "score": columns["scores"],
+                "stars": columns["stars"],
+            }
+        )
+
+    def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None) -> _View:
+        """What is known of the given readers: the run's ratings, and the newer ones of `shelf`."""
+        known = self.run.readers.find(reader_ids)
+        shelves, seen = self._known.take(known), self._seen.take(known)
+        trained_idx = np.where(known >= 0, self._trained_idx[np.maximum(known, 0)], -1).astype(np.int32)
+        if len(self.run.events.item_idx):
+            seen = seen.merge(self.run.events.take(known))
+        if shelf is not None:
+            place = shelf.readers.find(reader_ids)
+            newer = shelf.shelves.take(place)
+            shelves, seen = shelves.merge(newer), seen.merge(newer)
+            trained_idx[newer.lengths > 0] = -1
+        return _View(shelves, seen, trained_idx)
