@@ -7,6 +7,7 @@
     readers.parquet      reader ids, in order of index
     shelf_*.npy          all ratings that the run knows, by reader; memory-mapped
     event_*.npy          what readers took up without stars; only where there are events
+    history.json, loss.png   the epochs of training; only for models trained by the loop
 
 A run is written beside its place, flushed and then renamed, so that a kill at any moment leaves the
 old run or the new one. Other files in the folder are ignored, and kept when a run is replaced.
@@ -15,6 +16,7 @@ old run or the new one. Other files in the folder are ignored, and kept when a r
 from __future__ import annotations
 
 import ctypes
+import glob
 import hashlib
 import json
 import os
@@ -22,7 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,14 @@ from shelfwise.data.files import output_errors, sync
 from shelfwise.data.scale import Scale, parse_scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.vocabulary import Vocabulary
-from shelfwise.errors import CorruptRunError, MissingDataError, RunExistsError, RunVersionError
+from shelfwise.errors import (
+    ConfigError,
+    CorruptRunError,
+    MissingDataError,
+    RunExistsError,
+    RunVersionError,
+    UsageError,
+)
 from shelfwise.features.content import ContentSpace
 from shelfwise.models.contract import Model
 from shelfwise.models.registry import model_class, model_config
@@ -47,6 +56,19 @@ from shelfwise.version import __version__
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+# Of a training that was broken off; in the folder that is to become the run.
+CHECKPOINT = "checkpoint.safetensors"
+# What the files of a damaged run, or of one written by hand, may raise when they are read.
+UNREADABLE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    OSError,
+    UsageError,
+    ConfigError,
+    pl.exceptions.PolarsError,
+    safetensors.SafetensorError,
+)
 
 
 class FileEntry(Config):
@@ -65,6 +87,7 @@ class Manifest(Config):
     settings: dict[str, Any]
     data: dict[str, Any]
     report: dict[str, Any]
+    documents: list[str]
     files: dict[str, FileEntry]
 
     @property
@@ -79,6 +102,7 @@ class Run:
     shelves  every rating the run knows, by reader (rows of `readers`); stars and books memory-mapped
     parts    the part of each rating (data.split.PARTS), int8 [N], in the order of `shelves`
     events   books taken up without stars, by reader; their stars are 0
+    documents  files for people beside the rest, by name: history.json, loss.png
     """
 
     model: Model
@@ -92,14 +116,20 @@ class Run:
     settings: dict[str, Any]
     data: dict[str, Any]
     report: dict[str, Any]
+    documents: dict[str, bytes] = field(default_factory=dict)
 
 
 def check_place(path: Path, *, overwrite: bool) -> None:
     """Raise RunExistsError where `path` holds a run and may not be overwritten, or is no place for one."""
-    if path.is_file():
-        raise RunExistsError(f"{path} is a file", hint="choose another place for the run")
+    _recover(path)
+    if file := next((place for place in (path, *path.parents) if place.is_file()), None):
+        raise RunExistsError(f"{file} is a file", hint="choose another place for the run")
     if has_run(path) and not overwrite:
         raise RunExistsError(f"{path} already holds a run", hint="choose another folder, or give --overwrite")
+    if (path / CHECKPOINT).exists() and not overwrite:
+        raise RunExistsError(
+            f"{path} holds a training that was broken off", hint="go on with --resume, or begin again with --overwrite"
+        )
 
 
 def has_run(path: Path) -> bool:
@@ -107,12 +137,12 @@ def has_run(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
-def save_run(run: Run, path: Path, *, overwrite: bool = False) -> None:
+def save_run(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
     """Write a run. Raises RunExistsError, OutputError; on any error what was at `path` is still there."""
+    path = Path(path).resolve()  # so that what a link names is replaced, not the link
     check_place(path, overwrite=overwrite)
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _recover(path)
         _sweep(path)
         building = Path(tempfile.mkdtemp(prefix=_prefix(path), dir=path.parent))
         try:
@@ -128,28 +158,29 @@ def save_run(run: Run, path: Path, *, overwrite: bool = False) -> None:
             shutil.rmtree(building, ignore_errors=True)
 
 
-def load_run(path: Path) -> Run:
+def load_run(path: str | Path) -> Run:
     """Read a run, checking every file. Raises MissingDataError, CorruptRunError, RunVersionError."""
+    path = Path(path)
     _recover(path)
     manifest = read_manifest(path)
     _check_files(path, manifest)
     try:
-        config = dict(manifest.model)
-        model = model_class(config["kind"]).from_state(
-            model_config(config["kind"], config),
+        config = model_config(manifest.model["kind"], manifest.model["recipe"], manifest.model)
+        model = model_class(config).from_state(
+            config,
             manifest.scale,
             safetensors.numpy.load_file(path / "model.safetensors"),
             safetensors.numpy.load_file(path / "readers.safetensors")
             if "readers.safetensors" in manifest.files
             else {},
         )
-        catalogue = Catalogue(pl.read_parquet(path / "books.parquet"), pl.read_parquet(path / "tags.parquet"))
-        readers = Vocabulary(pl.read_parquet(path / "readers.parquet")["user_id"])
+        catalogue = Catalogue(_read_parquet(path / "books.parquet"), _read_parquet(path / "tags.parquet"))
+        readers = Vocabulary(_read_parquet(path / "readers.parquet")["user_id"])
         shelves = _load_shelves(path, "shelf")
         run = Run(
             model=model,
             catalogue=catalogue,
-            space=ContentSpace(pl.read_parquet(path / "content_terms.parquet")),
+            space=ContentSpace(_read_parquet(path / "content_terms.parquet")),
             content=sp.load_npz(path / "content.npz").tocsr(),
             readers=readers,
             shelves=shelves,
@@ -158,8 +189,9 @@ def load_run(path: Path) -> Run:
             settings=manifest.settings,
             data=manifest.data,
             report=manifest.report,
+            documents={name: (path / name).read_bytes() for name in manifest.documents},
         )
-    except (KeyError, ValueError, OSError, pl.exceptions.PolarsError, safetensors.SafetensorError) as error:
+    except UNREADABLE as error:
         raise CorruptRunError(f"{path}: {error}", hint="train it again or restore a copy") from error
     _check_shapes(run, path)
     return run
@@ -200,6 +232,8 @@ def _write_files(run: Run, folder: Path) -> None:
     np.save(folder / "shelf_parts.npy", run.parts, allow_pickle=False)
     if len(run.events.item_idx):
         _save_shelves(run.events, folder, "event")
+    for name, content in run.documents.items():
+        (folder / name).write_bytes(content)
     for file in folder.iterdir():
         file.chmod(0o644)  # safetensors makes its files private
     files = {
@@ -212,6 +246,7 @@ def _write_files(run: Run, folder: Path) -> None:
         settings=run.settings,
         data=run.data,
         report=run.report,
+        documents=sorted(run.documents),
         files=files,
     )
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -233,6 +268,10 @@ def _load_shelves(folder: Path, name: str) -> Shelves:
     return Shelves(np.asarray(read("indptr")), read("books"), read("stars"))
 
 
+def _read_parquet(file: Path) -> pl.DataFrame:
+    return pl.read_parquet(file, glob=False)  # a path is a path, whatever is in its name
+
+
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -240,6 +279,8 @@ def _sha256(file: Path) -> str:
 
 def _check_files(path: Path, manifest: Manifest) -> None:
     """Raise CorruptRunError for the first file that is not as the manifest says."""
+    if unlisted := set(manifest.documents) - set(manifest.files):
+        raise CorruptRunError(f"{path}: nothing vouches for {min(unlisted)!r}", hint="restore a copy of the run")
     for name, entry in manifest.files.items():
         file = path / name
         if Path(name).name != name:
@@ -273,15 +314,16 @@ def _prefix(path: Path) -> str:
 
 def _recover(path: Path) -> None:
     """Put the old run back if a save without atomic exchange was killed between its two renames."""
+    path = path.resolve()
     if not path.exists():
-        for old in path.parent.glob(f"{_prefix(path)}*-old"):
+        for old in path.parent.glob(f"{glob.escape(_prefix(path))}*-old"):
             old.rename(path)
             return
 
 
 def _sweep(path: Path) -> None:
     """Remove what a killed save left beside `path`."""
-    for leftover in path.parent.glob(f"{_prefix(path)}*"):
+    for leftover in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -289,15 +331,17 @@ def _carry_strangers(path: Path, building: Path) -> None:
     """Copy what others put into the old run's folder."""
     if not path.is_dir():
         return
-    ours = {MANIFEST}
+    ours = {MANIFEST, CHECKPOINT}
     if (path / MANIFEST).is_file():
         with suppress(ValueError, KeyError, TypeError):  # a damaged manifest names nothing: all files are kept
             ours |= set(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"])
     for stranger in path.iterdir():
         target = building / stranger.name
         if stranger.name not in ours and not target.exists():
-            copy: Callable[[Path, Path], Any] = shutil.copytree if stranger.is_dir() else shutil.copy2
-            copy(stranger, target)
+            if stranger.is_dir() and not stranger.is_symlink():
+                shutil.copytree(stranger, target, symlinks=True)
+            else:
+                shutil.copy2(stranger, target, follow_symlinks=False)
 
 
 def _swap(new: Path, path: Path) -> None:
@@ -308,7 +352,11 @@ def _swap(new: Path, path: Path) -> None:
         # Not Linux, or a file system without exchange: the one moment without a run.
         old = new.with_name(new.name + "-old")
         path.rename(old)
-        new.rename(path)
+        try:
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     sync(path.parent)
 

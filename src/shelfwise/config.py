@@ -35,6 +35,7 @@ class ModelConfig(Config):
 
     grid: ClassVar[dict[str, tuple[float, ...]]] = {}
     kind: str
+    recipe: str = "default"
 
     def candidates(self) -> list[Self]:
         """One config for each combination of the grid's values; settings given by the user stay fixed."""

@@ -13,6 +13,7 @@
     │   └── AmbiguousIdsError   book ids could be read in two id spaces
     ├── FetchError          a download failed: offline, interrupted, wrong content
     ├── FitError            a model cannot be fitted: no ratings, a loss that is not finite
+    ├── StoppedError        training was stopped by SIGTERM; it can go on
     └── RunError            a run folder cannot be used or written
         ├── RunExistsError      the output folder already holds a run
         ├── CorruptRunError     a file is missing, truncated, swapped or altered
@@ -91,6 +92,10 @@ class FetchError(ShelfwiseError):
 
 class FitError(ShelfwiseError):
     code = "fit"
+
+
+class StoppedError(ShelfwiseError):
+    code = "stopped"
 
 
 class RunError(ShelfwiseError):

@@ -92,7 +92,7 @@ class Recommender:
     def shelf_of(self, ratings: Sequence[tuple[Id, float]]) -> OutsideRatings:
         """One new reader's ratings: pairs of a book id and stars. Unknown books are counted and left out.
 
-        Raises BadValueError for stars outside the scale.
+        A book rated twice counts as in training. Raises BadValueError for stars outside the scale, DuplicateError.
         """
         scale = self.run.model.scale
         for book_id, value in ratings:
@@ -100,14 +100,20 @@ class Recommender:
                 raise BadValueError(
                     f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
                 )
-        item_idx = self.run.catalogue.vocabulary.find([book_id for book_id, _ in ratings])
-        stars = np.array([value for _, value in ratings], dtype=np.float32)
-        unknown = [str(book_id) for (book_id, _), place in zip(ratings, item_idx, strict=True) if place < 0]
-        if self.run.settings["duplicates"] != "last":  # Shelves.build keeps the last of a repeated book
-            item_idx, stars = item_idx[::-1], stars[::-1]
-        known = item_idx >= 0
-        shelves = Shelves.build(np.zeros(known.sum(), dtype=np.int64), item_idx[known], stars[known], 1)
-        return OutsideRatings(Vocabulary([NEW_READER]), shelves, len(unknown), tuple(unknown[:10]))
+        names = [str(book_id) for book_id, _ in ratings]
+        books = self.run.catalogue.vocabulary
+        item_idx = books.find([book_id for book_id, _ in ratings])
+        if not (item_idx >= 0).any():
+            return OutsideRatings(Vocabulary([NEW_READER]), Shelves.empty(1), len(names), tuple(names[:10]))
+        frame = pl.DataFrame(
+            {
+                "user_id": [NEW_READER] * len(names),
+                "book_id": pl.Series([None if i < 0 else books.ids[int(i)] for i in item_idx], dtype=books.ids.dtype),
+                "raw_book_id": names,
+                "stars": pl.Series([value for _, value in ratings], dtype=pl.Float32, strict=False),
+            }
+        )
+        return self._outside(RatingsTable(frame, Path("ratings"), scale, "catalogue"))
 
     def predict(
         self,
@@ -194,6 +200,9 @@ class Recommender:
             )
             done += len(block)
             on_progress("recommend", done, len(rows))
+        if not len(rows):
+            none = np.zeros(0, dtype=np.int32)
+            yield self._list_frame(reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4"))
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""

@@ -37,7 +37,7 @@ def print_json(value: Any) -> None:
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     """A table for people, to stdout; numbers are set flush right."""
     cells = [list(row) for row in rows]
-    table = Table(title=title or None, title_justify="left", box=rich.box.SIMPLE, pad_edge=False)
+    table = Table(box=rich.box.SIMPLE, pad_edge=False)
     for place, column in enumerate(columns):
         is_text = any(isinstance(row[place], str) and not _numeric(row[place]) for row in cells)
         table.add_column(column, justify="left" if is_text else "right", overflow="fold")
@@ -46,6 +46,8 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]
     console = Console(file=sys.stdout, highlight=False, emoji=False, markup=False)
     if not sys.stdout.isatty():
         console = Console(file=sys.stdout, width=PLAIN_WIDTH, highlight=False, emoji=False, markup=False)
+    if title:
+        console.print(f"\n{title}")
     console.print(table)
 
 
@@ -62,7 +64,7 @@ def _cell(value: Any) -> str:
 def print_frame(frame: pl.DataFrame, title: str = "") -> None:
     """A frame to stdout: a table on a terminal, CSV in a pipe. Ids are printed as they are."""
     if not sys.stdout.isatty():
-        frame.write_csv(sys.stdout.buffer)
+        sys.stdout.buffer.write(frame.write_csv().encode())  # polars would turn a closed pipe into an error of its own
         sys.stdout.flush()
         return
     ids = [name for name in frame.columns if name.endswith("_id")]
@@ -77,7 +79,7 @@ def write_frames(frames: Iterable[pl.DataFrame], path: Path) -> int:
     """
     if path.suffix not in (".csv", ".parquet"):
         raise UsageError(f"cannot write {path.name}", hint="end the name in .csv or .parquet")
-    n_rows = 0
+    n_rows, header = 0, True
     with atomic_write(path) as temporary:
         if path.suffix == ".parquet":
             frame = pl.concat(list(frames))
@@ -85,7 +87,8 @@ def write_frames(frames: Iterable[pl.DataFrame], path: Path) -> int:
             return len(frame)
         with temporary.open("wb") as stream:
             for frame in frames:
-                frame.write_csv(stream, include_header=n_rows == 0)
+                frame.write_csv(stream, include_header=header)
+                header = False
                 n_rows += len(frame)
     return n_rows
 

@@ -68,11 +68,14 @@ def show_results(results: list[Result]) -> None:
                 f"{result.measures.stars['rmse']:.4f}",
                 f"{result.measures.stars['mae']:.4f}",
                 f"{100 * result.measures.stars['hit']:.2f}",
-                f"{result.measures.ranking['ndcg@10']:.4f}",
-                f"{result.measures.ranking['recall@10']:.4f}",
+                *(_measure(result.measures.ranking.get(name)) for name in ("ndcg@10", "recall@10")),
                 f"{result.fit_seconds:.1f}",
                 f"{result.measure_seconds:.1f}",
             )
             for result in results
         ],
     )
+
+
+def _measure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from shelfwise.artifact import Manifest, check_place, has_run, read_manifest, save_run
+from shelfwise.artifact import CHECKPOINT, check_place, has_run, read_manifest, save_run
 from shelfwise.cli import options
 from shelfwise.cli.console import print_json, progress, say
 from shelfwise.cli.tables import show_audit, show_results
 from shelfwise.config import read_toml
+from shelfwise.data.files import output_errors
+from shelfwise.data.ids import IdSpace
 from shelfwise.data.scale import parse_scale
 from shelfwise.data.sources import DataSet, load_dataset
 from shelfwise.errors import RunExistsError, UsageError
 from shelfwise.evaluation.report import Report
-from shelfwise.experiment import TrainSettings
+from shelfwise.experiment import OtherFiles, TrainSettings
 from shelfwise.experiment import train as train_run
 from shelfwise.models.registry import DEFAULT_MODEL
+from shelfwise.training.recipes import Recipe
 
 SplitKind = Literal["random", "leave-k-out", "new-readers", "new-books", "time", "row-order"]
 OWN_VALID_SHARE = 0.2  # of the training file, where no validation file is given
@@ -28,12 +32,17 @@ def train(
     data: options.Data,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the new run.")],
     model: Annotated[str, typer.Option("--model", help="Name of the model.")] = DEFAULT_MODEL,
-    recipe: Annotated[Literal["default"], typer.Option("--recipe", help="Named settings of the model.")] = "default",
+    recipe: Annotated[Recipe, typer.Option("--recipe", help="Named settings of the model.")] = "default",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the split and of the model.")] = 0,
     split: Annotated[
         SplitKind, typer.Option("--split", help="How ratings fall into train, validation, test.")
     ] = "random",
-    k: Annotated[int, typer.Option("--k", min=1, help="leave-k-out: k; new-readers: given ratings.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "--k", min=1, help="Ratings held out (leave-k-out, [default: 1]) or given (new-readers, [default: 10])."
+        ),
+    ] = None,
     train_ratings: Annotated[
         Path | None, typer.Option("--train-ratings", metavar="F", help="Train on this file; DATA gives the catalogue.")
     ] = None,
@@ -44,10 +53,30 @@ def train(
     test_ratings: Annotated[
         Path | None, typer.Option("--test-ratings", metavar="F", help="Report on this file.")
     ] = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="TOML", help="Settings of the model.")] = None,
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting of the model; may be repeated.")
+    embedding: Annotated[
+        Path | None,
+        typer.Option("--embedding", metavar="F", help="Numbers for each book, for hybrid: CSV, Parquet or npz."),
     ] = None,
+    embedding_ids: Annotated[
+        IdSpace | None,
+        typer.Option("--embedding-ids", help="The id space of the embedding's ids. [default: found out, or refused]"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="TOML", help="Settings of model and training.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="One setting of model or training; may be repeated."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Short for --set epochs=N.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Short for --set batch_size=N.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Short for --set learning_rate=X.")
+    ] = None,
+    embedding_dim: Annotated[
+        int | None, typer.Option("--embedding-dim", help="Short for --set embedding_dim=N.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Short for --set device=NAME.")] = None,
     catalogue: options.Catalogue = None,
     scale: options.Scale = None,
     ids: options.Ids = None,
@@ -56,13 +85,36 @@ def train(
     unknown_books: options.UnknownBookRule = "keep-out",
     final: Annotated[bool, typer.Option("--final", help="After the report, fit again on all ratings.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was broken off.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Audit, split, choose settings on validation, fit, report on test, and save the run."""
     if (valid_ratings or test_ratings) and not train_ratings:
         raise UsageError("--valid-ratings and --test-ratings go with --train-ratings", hint="add --train-ratings F")
     check_place(out, overwrite=overwrite or resume)
+    named = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "embedding_dim": embedding_dim,
+        "device": device,
+    }
+    settings = TrainSettings.parse(
+        {
+            "model": model,
+            "recipe": recipe,
+            "settings": (read_toml(config) if config else {})
+            | _parse_settings(setting or [])
+            | {name: value for name, value in named.items() if value is not None},
+            "split": _split_settings(split, k, seed, own_files=bool(train_ratings), carve=valid_ratings is None),
+            "duplicates": duplicates,
+            "unknown_books": unknown_books,
+            "ids": ids,
+            "seed": seed,
+            "final": final,
+        }
+    )
+    settings.parsed()  # so that a wrong setting is told before the data is read
     loaded = load_dataset(
         data,
         catalogue=catalogue,
@@ -73,31 +125,8 @@ def train(
     )
     say(f"read {loaded.edition} from {loaded.folder}")
     say(f"ratings from {loaded.ratings.path}, whose book ids are the {loaded.ratings.ids}'s")
-    settings = TrainSettings.parse(
-        {
-            "model": model,
-            "recipe": recipe,
-            "model_settings": (read_toml(config) if config else {}) | _parse_settings(setting or []),
-            "split": _split_settings(split, k, seed, own_files=bool(train_ratings), carve=valid_ratings is None),
-            "duplicates": duplicates,
-            "unknown_books": unknown_books,
-            "ids": ids,
-            "seed": seed,
-            "final": final,
-        }
-    )
-    if resume and has_run(out):
-        _check_same(read_manifest(out), settings, loaded, out)
-        say(f"{out} is complete: nothing to resume")
-        report = Report.model_validate(read_manifest(out).report)
-    else:
-        with progress() as on_progress:
-            run = train_run(
-                loaded, settings, valid_ratings=valid_ratings, test_ratings=test_ratings, on_progress=on_progress
-            )
-        save_run(run, out, overwrite=overwrite)
-        report = Report.model_validate(run.report)
-        say(f"saved {out}")
+    files = OtherFiles(valid_ratings, test_ratings, embedding, embedding_ids)
+    report = _train_or_resume(loaded, settings, files, out, resume=resume, overwrite=overwrite)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -105,26 +134,47 @@ def train(
         show_results(report.results)
 
 
-def _split_settings(kind: SplitKind, k: int, seed: int, *, own_files: bool, carve: bool) -> dict[str, Any]:
+def _train_or_resume(
+    data: DataSet, settings: TrainSettings, files: OtherFiles, out: Path, *, resume: bool, overwrite: bool
+) -> Report:
+    """The report of the new run, or of the one that is there already complete."""
+    checkpoint = out / CHECKPOINT
+    if resume and has_run(out) and not checkpoint.exists():
+        manifest = read_manifest(out)
+        if manifest.settings != settings.model_dump(mode="json") or manifest.data["fingerprint"] != data.fingerprint:
+            raise RunExistsError(
+                f"{out} holds a run of other settings or data", hint="choose another folder, or give --overwrite"
+            )
+        say(f"{out} is complete: nothing to resume")
+        return Report.model_validate(manifest.report)
+    if not resume:
+        with output_errors(checkpoint):
+            checkpoint.unlink(missing_ok=True)
+    with progress() as on_progress:
+        run = train_run(data, settings, files=files, checkpoint=checkpoint, on_progress=on_progress)
+    save_run(run, out, overwrite=overwrite or resume)
+    say(f"saved {out}")
+    return Report.model_validate(run.report)
+
+
+def _split_settings(kind: SplitKind, k: int | None, seed: int, *, own_files: bool, carve: bool) -> dict[str, Any]:
     if own_files:
         return {"kind": "files", "seed": seed, "valid_from_train": OWN_VALID_SHARE if carve else None}
-    extra = {"leave-k-out": {"k": k}, "new-readers": {"given": k}}
-    return {"kind": kind, "seed": seed, **extra.get(kind, {})}
+    counted = {"leave-k-out": "k", "new-readers": "given"}
+    extra = {counted[kind]: k} if k is not None and kind in counted else {}
+    return {"kind": kind, "seed": seed, **extra}
 
 
-def _parse_settings(pairs: list[str]) -> dict[str, str]:
-    settings = {}
+def _parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Values as TOML has them (0.5, [64, 32]), else as text."""
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator:
             raise UsageError(f"--set {pair!r}", hint="write --set NAME=VALUE")
-        settings[name.strip().replace("-", "_")] = value.strip()
+        try:
+            parsed = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed = value.strip()
+        settings[name.strip().replace("-", "_")] = parsed
     return settings
-
-
-def _check_same(manifest: Manifest, settings: TrainSettings, data: DataSet, out: Path) -> None:
-    """Raise RunExistsError where the run that is there was asked for something else."""
-    if manifest.settings != settings.model_dump(mode="json") or manifest.data["fingerprint"] != data.fingerprint:
-        raise RunExistsError(
-            f"{out} holds a run of other settings or data", hint="choose another folder, or give --overwrite"
-        )

@@ -18,7 +18,10 @@ CAPPED_SHARE = 0.05
 
 
 class Audit(Config):
-    """Counts of a data set. Rows are rows of the ratings file; the rest counts ratings kept."""
+    """Counts of a data set. Rows are rows of the ratings file; the rest counts ratings kept.
+
+    Readers are those with a rating, books those of the catalogue.
+    """
 
     name: str
     edition: str
@@ -62,9 +65,8 @@ def audit(data: DataSet, ratings: Ratings, cleaning: Cleaning, parts: Parts | No
     `parts` (of split) adds the size of each part and the shares of test rows whose reader or book
     does not occur in train.
     """
-    per_reader = np.bincount(ratings.user_idx, minlength=ratings.n_readers)
-    per_book = np.bincount(ratings.item_idx, minlength=ratings.n_books)
-    rated = per_book[per_book > 0]
+    per_reader, rated = np.bincount(ratings.user_idx), np.bincount(ratings.item_idx)
+    per_reader, rated = per_reader[per_reader > 0], rated[rated > 0]
     at_cap = int((rated == rated.max()).sum())
     capped = rated.max() >= 20 and at_cap >= CAPPED_SHARE * len(rated)
     values, counts = np.unique(ratings.stars, return_counts=True)
@@ -85,10 +87,10 @@ def audit(data: DataSet, ratings: Ratings, cleaning: Cleaning, parts: Parts | No
         n_unknown_book_rows=cleaning.n_unknown_book_rows,
         unknown_books=cleaning.unknown_books,
         n_ratings=len(ratings),
-        n_readers=ratings.n_readers,
+        n_readers=len(per_reader),
         n_books=ratings.n_books,
         n_books_rated=len(rated),
-        density=len(ratings) / (ratings.n_readers * ratings.n_books),
+        density=len(ratings) / (len(per_reader) * ratings.n_books),
         stars={f"{value:g}": int(count) for value, count in zip(values, counts, strict=True)},
         mean_stars=float(ratings.stars.mean(dtype=np.float64)),
         ratings_per_reader=_quantiles(per_reader),
@@ -96,8 +98,8 @@ def audit(data: DataSet, ratings: Ratings, cleaning: Cleaning, parts: Parts | No
         n_single_rating_readers=int((per_reader == 1).sum()),
         n_capped_books=at_cap if capped else 0,
         cap=int(rated.max()) if capped else None,
-        series_overlap=_overlap(ratings, *series_of(data.catalogue)),
-        author_overlap=_overlap(ratings, *authors_of(data.catalogue)),
+        series_overlap=_overlap(ratings, *_groups(data.catalogue, "series")),
+        author_overlap=_overlap(ratings, *_groups(data.catalogue, "authors")),
         holes=_holes(data.catalogue),
         n_events=0 if events is None else len(events),
         n_event_readers=0 if events is None else events["user_id"].n_unique(),
@@ -127,24 +129,13 @@ def _quantiles(counts: np.ndarray) -> dict[str, float]:
     }
 
 
-def series_of(catalogue: Catalogue) -> tuple[Indices, Indices]:
-    """(item_idx, series_idx) of the books that belong to a series; int32 [N] each."""
-    series = catalogue.books["series"].to_physical()
-    codes = series.cast(pl.Categorical).to_physical() if series.null_count() < len(series) else None
-    if codes is None:
-        return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    known = series.is_not_null().to_numpy()
-    return np.flatnonzero(known).astype(np.int32), codes.filter(pl.Series(known)).to_numpy().astype(np.int32)
-
-
-def authors_of(catalogue: Catalogue) -> tuple[Indices, Indices]:
-    """(item_idx, author_idx), one row for each author of each book; int32 [N] each."""
-    pairs = (
-        catalogue.books.select(pl.int_range(pl.len(), dtype=pl.Int32).alias("item_idx"), "authors")
-        .explode("authors")
-        .drop_nulls()
-    )
-    codes = pairs["authors"].rank("dense").cast(pl.Int32) - 1
+def _groups(catalogue: Catalogue, column: str) -> tuple[Indices, Indices]:
+    """(item_idx, place among the column's values in order), one row for each value of each book; int32 [N] each."""
+    pairs = catalogue.books.select(pl.int_range(pl.len(), dtype=pl.Int32).alias("item_idx"), column)
+    if pairs[column].dtype == pl.List(pl.String):
+        pairs = pairs.explode(column)
+    pairs = pairs.drop_nulls()
+    codes = pairs[column].rank("dense").cast(pl.Int32) - 1
     return pairs["item_idx"].to_numpy(), codes.to_numpy()
 
 

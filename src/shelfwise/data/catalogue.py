@@ -13,7 +13,7 @@ import polars as pl
 from shelfwise.data.isbn import isbn13_to_10, repair_isbn
 from shelfwise.data.tables import need_column, pick_column, present
 from shelfwise.data.vocabulary import Vocabulary
-from shelfwise.errors import BadValueError
+from shelfwise.errors import BadValueError, FormatError
 
 # Column -> type; book_id comes first and may be integer or text. All but book_id and title may be null.
 BOOK_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -89,8 +89,8 @@ class Catalogue:
     @property
     def has_goodreads_ids(self) -> bool:
         """Whether Goodreads ids are a second id space, besides the catalogue's own."""
-        goodreads = self.books["goodreads_id"]
-        return goodreads.null_count() < len(goodreads) and not goodreads.equals(self.books["book_id"])
+        goodreads = self.books["goodreads_id"].cast(pl.String)
+        return bool((goodreads != self.books["book_id"].cast(pl.String)).any())  # missing ones do not count
 
 
 def empty_tags() -> pl.DataFrame:
@@ -108,18 +108,22 @@ def build_catalogue(raw: pl.DataFrame, path: Path, names: dict[str, str] | None 
     """Books in fixed columns, ascending by id, from a table with all-text columns.
 
     `names` says which column of `raw` to take for a field, instead of BOOK_NAMES. Lists of authors
-    and subjects are separated by '|' where one stands in the column, else by ',' (authors and subjects) or ';'.
-    Raises MissingColumnError, BadValueError (a missing or repeated id).
+    and subjects are separated by '|' where one stands in the column, else ';', else ','.
+    Raises MissingColumnError, FormatError (no rows), BadValueError (a missing or repeated id).
     """
     names = names or {}
     id_column = need_column(raw, BOOK_NAMES["book_id"], path, "book ids", names.get("book_id"))
-    ids = present(raw[id_column], path, "book id")
+    if not len(raw):
+        raise FormatError(f"{path} has a header but no rows", hint="it needs at least one book")
+    ids = present(raw[id_column], path, "book id").cast(pl.String)
+    if ids.str.contains(r"^\d+\.0$").all():  # whole numbers that a table kept as floats
+        ids = ids.str.strip_suffix(".0")
     if ids.is_duplicated().any():
         row = ids.is_duplicated().arg_true()[0]
         raise BadValueError(f"{path}, row {row + 2}: book id {ids[row]!r} stands twice", hint="keep one row a book")
     numbers = ids.cast(pl.Int64, strict=False)
-    lossless = numbers.null_count() == 0 and numbers.cast(pl.String).equals(ids.cast(pl.String))
-    frame = pl.DataFrame({"book_id": numbers if lossless else ids.cast(pl.String)})
+    lossless = numbers.null_count() == 0 and numbers.cast(pl.String).equals(ids)
+    frame = pl.DataFrame({"book_id": numbers if lossless else ids})
     for field, understood in BOOK_NAMES.items():
         column = pick_column(raw, understood, path, names.get(field)) if field != "book_id" else None
         if column is not None and column != id_column:
@@ -141,7 +145,10 @@ def _fixed_columns(frame: pl.DataFrame, vocabulary: Vocabulary) -> pl.DataFrame:
     whole = {"year", "goodreads_id", "work_id", "outside_count"}
     frame = frame.with_columns(
         pl.col(c).cast(pl.Float64, strict=False).round().cast(BOOK_COLUMNS[c], strict=False) for c in whole
-    ).with_columns(pl.col("outside_mean", "series_number").cast(pl.Float64, strict=False))
+    ).with_columns(
+        pl.col("outside_mean", "series_number").cast(pl.Float64, strict=False),
+        pl.when(~pl.col("cover").str.contains("/nophoto/", literal=True)).then("cover"),  # Goodreads' stand-in
+    )
     frame = frame.with_columns(
         pl.col("title").fill_null(pl.col("original_title")).fill_null(pl.col("book_id").cast(pl.String)),
         _split_list(frame["authors"]),

@@ -72,8 +72,8 @@ def fetch(name: str, folder: Path, *, base_url: str | None = None, on_progress: 
     sends something else, or another file has the name, and OutputError when writing fails.
     """
     source = data_set(name)
-    base = (base_url or source.base_url).rstrip("/")
-    show: Progress = on_progress or (lambda *_: None)
+    base = (source.base_url if base_url is None else base_url).rstrip("/")
+    show: Progress = (lambda *_: None) if on_progress is None else on_progress
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     kept = {file for file, blob_id in source.files.items() if _is_there(folder / file, blob_id)}

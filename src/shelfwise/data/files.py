@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import polars as pl
+from safetensors import SafetensorError
 
 from shelfwise.errors import OutputError
 
@@ -39,16 +43,27 @@ def output_errors(path: Path) -> Iterator[None]:
     """Turn an operating system's refusal to write into an OutputError that names `path`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, pl.exceptions.PolarsError, SafetensorError) as error:
+        number = _error_number(error)
+        if number is None:
+            raise
+        if number in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
                 f"the disk is full: {path} was not written",
                 hint="free some space or choose another folder; what was there before is unchanged",
             ) from error
         raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
+            f"cannot write {path}: {os.strerror(number)}",
             hint="choose a folder that exists and is writable",
         ) from error
+
+
+def _error_number(error: Exception) -> int | None:
+    """The system's number of an error; libraries written in Rust give it in words. None if it is no such error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"(?:\(os error |\[Errno )(\d+)", str(error))
+    return int(told[1]) if told else errno.EIO if isinstance(error, OSError) else None
 
 
 def sync(path: Path) -> None:

@@ -52,7 +52,7 @@ def to_catalogue_ids(
     space = ids or detect_id_space(book_ids, catalogue, where)
     if space == "catalogue":
         idx = catalogue.vocabulary.find(book_ids)
-    elif not catalogue.has_goodreads_ids:
+    elif catalogue.books["goodreads_id"].is_null().all():
         raise UsageError(f"{where}: this catalogue has no Goodreads ids", hint="leave out --ids goodreads")
     else:
         known = catalogue.books.select("book_id", "goodreads_id").drop_nulls().unique("goodreads_id", keep="first")

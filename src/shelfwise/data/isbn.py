@@ -41,24 +41,25 @@ def repair_isbn(raw: str | None) -> str | None:
     if raw is None:
         return None
     text = re.sub(r'[="\s\-\u2010-\u2015]', "", raw).upper()
-    scientific = re.fullmatch(r"(\d\.\d+)E\+?12", text)
+    as_float = "." in text
+    scientific = re.fullmatch(r"([0-9]\.[0-9]{11,12})E\+?12", text)
     if scientific:
-        text = scientific[1].replace(".", "").ljust(13, "0") if len(scientific[1]) > 12 else ""
+        text = scientific[1].replace(".", "").ljust(13, "0")
     text = re.sub(r"\.0*$", "", text)
-    if re.fullmatch(r"97[89]\d{10}", text):
-        if text[-1] == check_digit_13(text[:12]):
-            return text
-        return _unround(text) if text.endswith("0") else None
-    if not re.fullmatch(r"\d{5,9}[\dX]", text):
+    if re.fullmatch(r"97[89][0-9]{10}", text):
+        valid = text[-1] == check_digit_13(text[:12])
+        if text.endswith("0") and (as_float or not valid):
+            return _unround(text)
+        return text if valid else None
+    if not re.fullmatch(r"(?!0+$)[0-9]{5,9}[0-9X]", text):  # all zeros stand for 'none'
         return None
     padded = text.zfill(10)
     return isbn10_to_13(padded) if padded[-1] == check_digit_10(padded[:9]) else None
 
 
 def _unround(rounded: str) -> str | None:
-    """The one valid ISBN-13 that gives `rounded` when cut to 12 significant digits, or None."""
-    above = rounded[:12] + check_digit_13(rounded[:12])
-    lower = str(int(rounded[:12]) - 1)
-    below = lower + check_digit_13(lower)
-    fitting = [isbn for isbn in (above, below) if round(int(isbn), -1) == int(rounded)]
+    """The one valid ISBN-13 that gives `rounded` when rounded to 12 digits (half up or half even), or None."""
+    bodies = (rounded[:12], str(int(rounded[:12]) - 1))
+    isbns = [body + check_digit_13(body) for body in bodies]
+    fitting = [isbn for isbn in isbns if int(rounded) in (round(int(isbn), -1), (int(isbn) + 5) // 10 * 10)]
     return fitting[0] if len(fitting) == 1 else None

@@ -95,8 +95,9 @@ def _own_files(
             prepared = prepared.add(rows, part, over=(VALID,))
     if config.valid_from_train is not None:
         shares = RandomSplit(seed=config.seed, valid=config.valid_from_train, test=0)
-        carved = (prepared.parts == TRAIN) & (split(prepared.ratings, shares) == VALID)
-        prepared = prepared.with_parts(np.where(carved, VALID, prepared.parts))
+        parts, in_train = prepared.parts.copy(), prepared.parts == TRAIN
+        parts[in_train] = split(prepared.ratings.where(in_train), shares)
+        prepared = prepared.with_parts(parts)
     return prepared
 
 

@@ -146,7 +146,7 @@ def read_ratings(
     stars_column = need_column(raw, STARS_NAMES, path, "stars", columns.stars)
     if not len(raw):
         raise FormatError(f"{path} has a header but no rows", hint="it needs at least one rating")
-    raw_ids = as_ids(present(raw[book_column], path, "book id"))
+    raw_ids = id_column(raw, book_column, path, "book id")
     stars = numbers(raw[stars_column], path, "stars").cast(pl.Float32)
     space: IdSpace = "catalogue"
     if catalogue is None:
@@ -155,7 +155,7 @@ def read_ratings(
         book_ids, space = to_catalogue_ids(raw_ids, catalogue, ids, str(path))
     frame = pl.DataFrame(
         {
-            "user_id": as_ids(present(raw[user_column], path, "reader id")),
+            "user_id": id_column(raw, user_column, path, "reader id"),
             "book_id": book_ids,
             "raw_book_id": raw_ids,
             "stars": stars,
@@ -167,12 +167,20 @@ def read_ratings(
     return RatingsTable(frame, path, scale or guess_scale(stars.to_numpy()), space)
 
 
+def id_column(raw: pl.DataFrame, column: str, path: Path, what: str) -> pl.Series:
+    """The ids in a column of the table read from `path`. Raises BadValueError for the first missing one."""
+    ids = as_ids(present(raw[column], path, what))
+    if raw[column].dtype.is_float() and ids.dtype == pl.String:  # 1.1 and 1.10 are two ids
+        ids = as_ids(read_table(path, text=(column,))[column])
+    return ids
+
+
 def as_ids(column: pl.Series) -> pl.Series:
     """Whole numbers as Int64 (a float column too, if it holds none but whole numbers), all else as text."""
-    if column.dtype.is_integer():
-        return column.cast(pl.Int64)
-    if column.dtype.is_float() and (column == column.round()).all():
-        return column.cast(pl.Int64)
+    if column.dtype.is_integer() or (column.dtype.is_float() and (column == column.round()).all()):
+        whole = column.cast(pl.Int64, strict=False)
+        if whole.null_count() == column.null_count():  # else some are too large
+            return whole
     return column.cast(pl.String)
 
 
@@ -187,14 +195,12 @@ def parse_time(column: pl.Series, path: Path) -> pl.Series:
         as_number = column.cast(pl.Float64, strict=False)
         if as_number.null_count() == column.null_count():
             return numbers(as_number, path, "a time")
-        text = column.str.replace_all("/", "-")
+        text = column.str.replace_all("/", "-").str.replace(" ", "T")
         stamps = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC", time_unit="us")
         stamps = stamps.dt.replace_time_zone(None)
-        for pattern in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d"):
-            if pattern == "%Y-%m-%d":
-                stamps = stamps.fill_null(text.str.to_date(pattern, strict=False).cast(pl.Datetime("us")))
-            else:
-                stamps = stamps.fill_null(text.str.to_datetime(pattern, strict=False, time_unit="us"))
+        for pattern in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"):
+            stamps = stamps.fill_null(text.str.to_datetime(pattern, strict=False, time_unit="us"))
+        stamps = stamps.fill_null(text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")))
     else:
         stamps = column.cast(pl.Datetime("us"), strict=False)
     bad = stamps.is_null()
@@ -216,7 +222,8 @@ def check_scale(table: RatingsTable) -> None:
     value = table.frame["stars"][row]
     hint = "correct or remove these rows, or give the scale with --scale LOW-HIGH"
     if value == 0:
-        hint = "0 often means 'read but not rated': remove these rows, or give the scale with --scale 0-5"
+        scale = f"--scale 0-{table.scale.high:g}"
+        hint = f"0 often means 'read but not rated': remove these rows, or give the scale with {scale}"
     raise BadValueError(
         f"{table.path}, row {row + 2}: {value:g} stars are not on the scale {table.scale} "
         f"({int((~inside).sum())} such rows)",
@@ -227,7 +234,6 @@ def check_scale(table: RatingsTable) -> None:
 def clean(
     table: RatingsTable,
     catalogue: Catalogue,
-    readers: Vocabulary | None = None,
     *,
     duplicates: Duplicates = "first",
     unknown_books: UnknownBooks = "keep-out",
@@ -258,7 +264,7 @@ def clean(
     kept = _without_repeats(frame, repeated, duplicates, table)
     if not len(kept):
         raise FormatError(f"{table.path}: no rating is left", hint="check that its book ids are the catalogue's")
-    ratings = index_ratings(kept, readers or Vocabulary(kept["user_id"]), catalogue.vocabulary, table.scale)
+    ratings = index_ratings(kept, Vocabulary(kept["user_id"]), catalogue.vocabulary, table.scale)
     return ratings, Cleaning(
         duplicates=duplicates,
         n_rows=len(table.frame),

@@ -38,16 +38,18 @@ class Scale:
 
     def contains(self, stars: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which of `stars` are values of the scale, bool [N]."""
-        stars = np.asarray(stars, dtype=np.float64)
-        steps = (stars - self.low) / self.step
-        return (stars >= self.low) & (stars <= self.high) & (np.abs(steps - np.rint(steps)) < 1e-6)
+        steps = (np.asarray(stars, dtype=np.float64) - self.low) / self.step
+        steps = np.nan_to_num(steps, nan=-1, posinf=-1, neginf=-1)
+        nearest = np.rint(steps)
+        last = round((self.high - self.low) / self.step)
+        return (nearest >= 0) & (nearest <= last) & (np.abs(steps - nearest) < 1e-4)  # stars may come as float32
 
     def clip(self, stars: npt.ArrayLike) -> Floats:
         """`stars` moved into [low, high], float32."""
         return np.clip(stars, self.low, self.high).astype(np.float32)
 
     def round(self, stars: npt.ArrayLike) -> Floats:
-        """The nearest value of the scale, float32; halves go to the even step, as Python's round."""
+        """The nearest value of the scale, float32; halves go to the even number of steps above the lowest."""
         steps = np.rint((np.asarray(stars, dtype=np.float64) - self.low) / self.step)
         return self.clip(self.low + self.step * steps)
 

@@ -29,18 +29,19 @@ from shelfwise.data.ratings import (
     Columns,
     RatingsTable,
     as_ids,
+    id_column,
     parse_time,
     read_ratings,
 )
 from shelfwise.data.scale import Scale
 from shelfwise.data.tables import (
+    SUFFIXES,
     content_digest,
     find_table,
     need_column,
     normalise,
     numbers,
     pick_column,
-    present,
     read_table,
 )
 from shelfwise.errors import MissingDataError
@@ -117,10 +118,12 @@ def load_dataset(
     folder = locate(name)
     source = locate(catalogue) if catalogue is not None else folder
     books, edition, files = read_catalogue(source) if source.is_dir() else (None, OWN_LAYOUT, [])
+    if catalogue is not None and books is None:
+        raise MissingDataError(f"{source} has no books.* to take a catalogue from", hint="give a folder with one")
     own = folder if folder.is_file() else find_table(folder, "ratings")
     path = ratings or own
     if path is None:
-        raise MissingDataError(f"{folder} has no ratings.csv, .csv.zip, .csv.gz or .parquet", hint="add it")
+        raise MissingDataError(f"{folder} has no ratings.* ({', '.join(SUFFIXES)})", hint="add it")
     if ratings is None and source == folder and edition in (KAGGLE, GITHUB):
         ids = ids or "catalogue"  # these editions' own ratings are known to use it
     table = read_ratings(path, books, columns=columns, scale=scale, ids=ids)
@@ -129,7 +132,7 @@ def load_dataset(
         books = catalogue_of_ids(table.frame["book_id"])
     events = None if events_path is None else read_events(events_path, books, ids)
     files = [*files, path] + ([events_path] if events_path else [])
-    title = folder.name if folder.is_dir() else folder.name.split(".")[0]
+    title = folder.resolve().name if folder.is_dir() else folder.name.split(".")[0]
     return DataSet(title, edition, folder, books, table, events, fingerprint(files))
 
 
@@ -168,11 +171,23 @@ def locate_sample() -> Path:
 
 
 def _goodbooks_tags(catalogue: Catalogue, book_tags: Path, tag_names: Path) -> pl.DataFrame:
-    shelved = read_table(book_tags)
-    names = read_table(tag_names, text=("tag_name",))
-    shelved = shelved.join(names, on="tag_id", how="inner")
-    ids, _ = to_catalogue_ids(shelved["goodreads_book_id"], catalogue, "goodreads", str(book_tags))
-    return _tags(catalogue, ids, shelved["tag_name"], shelved["count"])
+    raw, names = read_table(book_tags), read_table(tag_names, text=("tag_name",))
+    shelved = pl.DataFrame(
+        {
+            "tag_id": as_ids(raw[need_column(raw, ("tag_id",), book_tags, "tags")]).cast(pl.String),
+            "book_id": raw[need_column(raw, ("goodreads_book_id",), book_tags, "books")],
+            "count": numbers(raw[need_column(raw, ("count",), book_tags, "counts")], book_tags, "a count"),
+        }
+    )
+    known = pl.DataFrame(
+        {
+            "tag_id": as_ids(names[need_column(names, ("tag_id",), tag_names, "tag ids")]).cast(pl.String),
+            "tag": names[need_column(names, ("tag_name",), tag_names, "names of tags")],
+        }
+    )
+    shelved = shelved.join(known, on="tag_id", how="inner")
+    ids, _ = to_catalogue_ids(shelved["book_id"], catalogue, "goodreads", str(book_tags))
+    return _tags(catalogue, ids, shelved["tag"], shelved["count"])
 
 
 def _own_tags(catalogue: Catalogue, path: Path) -> pl.DataFrame:
@@ -203,9 +218,9 @@ def read_events(path: Path, catalogue: Catalogue, ids: IdSpace | None) -> pl.Dat
     Raises FormatError, MissingColumnError, BadValueError, AmbiguousIdsError.
     """
     raw = read_table(path)
-    readers = present(raw[need_column(raw, READER_NAMES, path, "readers")], path, "reader id")
-    raw_books = present(raw[need_column(raw, BOOK_ID_NAMES, path, "books")], path, "book id")
-    books, _ = to_catalogue_ids(as_ids(raw_books), catalogue, ids, str(path))
-    frame = pl.DataFrame({"user_id": as_ids(readers), "book_id": books})
+    readers = id_column(raw, need_column(raw, READER_NAMES, path, "readers"), path, "reader id")
+    raw_books = id_column(raw, need_column(raw, BOOK_ID_NAMES, path, "books"), path, "book id")
+    books, _ = to_catalogue_ids(raw_books, catalogue, ids, str(path))
+    frame = pl.DataFrame({"user_id": readers, "book_id": books})
     time_column = pick_column(raw, TIME_NAMES, path)
     return frame if time_column is None else frame.with_columns(parse_time(raw[time_column], path).alias("time"))

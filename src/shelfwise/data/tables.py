@@ -52,6 +52,8 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise FormatError(f"{path} is not a complete archive: {error}", hint="copy or download it again") from error
+    except (OSError, RuntimeError) as error:  # not permitted; zipped with a password or in an unknown way
+        raise FormatError(f"{path} cannot be read: {error}", hint="check its permissions, or pack it again") from error
 
 
 def content_digest(path: Path) -> str:
@@ -72,32 +74,32 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False
     separator = "\t" if ".tsv" in path.suffixes else ","
     content = read_bytes(path)
     header = _check_text(content, path, separator)
+    content = content.rstrip(b"\r\n")  # blank lines at the end are no rows
     options = {"separator": separator, "null_values": [""]}
     try:
         if all_text:
             return pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
-        head = pl.read_csv(content, infer_schema=False, n_rows=HEAD_ROWS, **options)  # type: ignore[arg-type]
-        zeros = [c for c in header if head[c].str.contains(r"^0\d").any()]
+        zeros = []
+        if re.search(rb'[\n",\t]0\d', content):
+            texts = pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
+            zeros = [c for c in header if texts[c].str.contains(r"^0\d").any()]
         overrides = {c: pl.String for c in (*text, *zeros) if c in header}
-        return pl.read_csv(
-            content,
-            infer_schema_length=HEAD_ROWS,
-            schema_overrides=overrides,
-            **options,  # type: ignore[arg-type]
-        )
+        try:
+            return pl.read_csv(content, infer_schema_length=HEAD_ROWS, schema_overrides=overrides, **options)  # type: ignore[arg-type]
+        except pl.exceptions.PolarsError:  # perhaps a value of another type further down: look at all rows
+            return pl.read_csv(content, infer_schema_length=None, schema_overrides=overrides, **options)  # type: ignore[arg-type]
     except pl.exceptions.PolarsError as error:
-        _explain_ragged(content, path, separator, len(header))
+        _explain_ragged(content, path, separator, len(header), strict=all_text)
         if all_text:
             raise FormatError(f"{path} cannot be read: {error}", hint="save it as UTF-8 CSV") from error
-    # A value of another type beyond the rows that types were guessed from: let the caller find it.
-    return read_table(path, all_text=True)
+    return read_table(path, all_text=True)  # no type fits: let the caller find the value
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise MissingDataError(f"no such file: {path}", hint="check the path")
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise FormatError(f"{path} is not a readable Parquet file: {error}", hint="write it again") from error
 
@@ -121,7 +123,12 @@ def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
         row = content.count(b"\n", 0, nul) + 1
         raise FormatError(f"{path}, row {row}: a NUL byte", hint="the file is damaged or not text: export it again")
     first = content.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8").rstrip("\r")
-    header = next(csv.reader([first], delimiter=separator))
+    if not first.strip():
+        raise FormatError(f"{path}, row 1: an empty line where the header should be", hint="remove it")
+    try:
+        header = next(csv.reader([first], delimiter=separator))
+    except csv.Error as error:
+        raise FormatError(f"{path}, row 1: {error}", hint="end lines with a newline, and check the quotes") from error
     if len(header) == 1:
         for other in (";", "\t", "|", ","):
             if other != separator and other in first:
@@ -135,18 +142,19 @@ def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
     return header
 
 
-def _explain_ragged(content: bytes, path: Path, separator: str, width: int) -> None:
-    """Raise FormatError for the first row that is not `width` fields wide, if there is one."""
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+def _explain_ragged(content: bytes, path: Path, separator: str, width: int, *, strict: bool) -> None:
+    """Raise FormatError for the first row that is wider than `width` fields or (strict) wrongly quoted, if any."""
+    text = io.StringIO(content.decode("utf-8-sig"), newline="")
+    row = 0
     try:
-        for row, fields in enumerate(reader, start=1):
+        for row, fields in enumerate(csv.reader(text, delimiter=separator, strict=strict), start=1):
             if fields and len(fields) > width:
                 raise FormatError(
                     f"{path}, row {row}: {len(fields)} fields where the header has {width}",
                     hint="quote values that hold the separator",
                 )
     except csv.Error as error:
-        raise FormatError(f"{path}, row {reader.line_num}: {error}", hint="check the quotes in this row") from error
+        raise FormatError(f"{path}, row {row + 1}: {error}", hint="check the quotes in this row") from error
 
 
 def normalise(name: str) -> str:
@@ -183,7 +191,8 @@ def need_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, what: s
 
 def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
     """`column` as Float64. Raises BadValueError for the first value that is missing or no finite number."""
-    values = column.cast(pl.Float64, strict=False)
+    readable = column.dtype.is_numeric() or column.dtype == pl.String  # true and false are no numbers
+    values = column.cast(pl.Float64, strict=False) if readable else pl.Series([None] * len(column), dtype=pl.Float64)
     bad = values.is_null() | ~values.is_finite().fill_null(False)
     if bad.any():
         position = bad.arg_true()[0]
@@ -196,8 +205,8 @@ def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
 
 
 def present(column: pl.Series, path: Path, what: str) -> pl.Series:
-    """`column` unchanged. Raises BadValueError for the first missing value."""
-    missing = column.is_null()
+    """`column` unchanged. Raises BadValueError for the first missing value (NaN is one)."""
+    missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
     if missing.any():
         position = missing.arg_true()[0]
         raise BadValueError(f"{path}, row {position + 2}: no {what}", hint="correct or remove this row")

@@ -54,6 +54,8 @@ class Vocabulary:
         if series.dtype.is_float() and self.ids.dtype == pl.Int64:
             series = series.set(series.fill_nan(None) != series.round(), None)
         wanted = series.cast(self.ids.dtype, strict=False)
+        if series.dtype == pl.String and self.ids.dtype == pl.Int64:  # '007' is not 7
+            wanted = wanted.set(wanted.cast(pl.String) != series, None)
         if not len(self) or not len(wanted):
             return np.full(len(wanted), -1, dtype=np.int32)
         place = self.ids.search_sorted(wanted.fill_null(self.ids[0])).clip(0, len(self) - 1)

@@ -23,6 +23,7 @@ from shelfwise.config import ModelConfig
 from shelfwise.data.ratings import Ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.features.vectors import BookFeatures
 
 # On what a prediction rests, from most to least.
 BASES = ("reader+book", "book", "reader", "mean")
@@ -52,12 +53,18 @@ class Readers:
 class FitInputs:
     """What a model may learn from.
 
-    train    ratings to fit
-    events   (user_idx, item_idx) of what readers took up without stars, int32 [M] each, or None
-    seed     of every random choice
+    train     ratings to fit
+    valid     ratings that select (when to stop), never fit; None where there are none
+    given     ratings of new readers in validation: their shelves, never fitted; None where there are none
+    features  what is known of the books; needed by models that use content
+    events    (user_idx, item_idx) of what readers took up without stars, int32 [M] each, or None
+    seed      of every random choice
     """
 
     train: Ratings
+    valid: Ratings | None = None
+    given: Ratings | None = None
+    features: BookFeatures | None = None
     events: tuple[Indices, Indices] | None = None
     seed: int = 0
     on_progress: Progress = silent
@@ -70,11 +77,6 @@ class Model(ABC):
     config: ModelConfig
     scale: Scale
     book_counts: Indices  # ratings of each book in training, int32 [I]
-
-    @classmethod
-    @abstractmethod
-    def fit(cls, config: ModelConfig, inputs: FitInputs) -> Self:
-        """Learn from `inputs`. Raises FitError."""
 
     @abstractmethod
     def fold_in(self, shelves: Shelves, trained_idx: Indices | None = None) -> Readers:

@@ -1,34 +1,50 @@
-"""The models by name."""
+"""The models by name and recipe. A model's module is imported when it is asked for: torch takes its time."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from shelfwise.config import ModelConfig
 from shelfwise.errors import UsageError
-from shelfwise.models.averages import GlobalMean, GlobalMeanConfig, Popularity, PopularityConfig
-from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import Model
 
-MODELS: dict[str, tuple[type[Model], type[ModelConfig]]] = {
-    "global-mean": (GlobalMean, GlobalMeanConfig),
-    "popularity": (Popularity, PopularityConfig),
-    "bias": (Bias, BiasConfig),
+# (name, recipe) -> module below shelfwise.models, model class, config class
+MODELS: dict[tuple[str, str], tuple[str, str, str]] = {
+    ("global-mean", "default"): ("averages", "GlobalMean", "GlobalMeanConfig"),
+    ("popularity", "default"): ("averages", "Popularity", "PopularityConfig"),
+    ("bias", "default"): ("bias", "Bias", "BiasConfig"),
+    ("mf", "default"): ("mf", "MF", "MFConfig"),
+    ("ncf", "default"): ("ncf", "NCF", "NCFConfig"),
+    ("hybrid", "default"): ("hybrid", "Hybrid", "HybridConfig"),
+    ("mf", "notebook"): ("notebook", "NotebookModel", "NotebookConfig"),
+    ("ncf", "notebook"): ("notebook", "NotebookModel", "NotebookConfig"),
+    ("hybrid", "notebook"): ("notebook", "NotebookModel", "NotebookConfig"),
 }
 DEFAULT_MODEL = "bias"
 
 
-def model_class(kind: str) -> type[Model]:
-    """The class of a model. Raises UsageError for an unknown name."""
-    return _entry(kind)[0]
+def model_class(config: ModelConfig) -> type[Model]:
+    """The class of the model that a config is for."""
+    module, name, _ = _entry(config.kind, config.recipe)
+    found: type[Model] = getattr(module, name)
+    return found
 
 
-def model_config(kind: str, settings: dict[str, Any] | None = None) -> ModelConfig:
+def model_config(kind: str, recipe: str = "default", settings: dict[str, Any] | None = None) -> ModelConfig:
     """The settings of a model, checked. Raises UsageError for an unknown name, ConfigError for bad settings."""
-    return _entry(kind)[1].parse(settings or {}, where=f"model {kind}")
+    module, _, name = _entry(kind, recipe)
+    config: type[ModelConfig] = getattr(module, name)
+    fixed = {"kind": kind, "recipe": recipe}
+    return config.parse({**(settings or {}), **fixed}, where=f"model {kind}")
 
 
-def _entry(kind: str) -> tuple[type[Model], type[ModelConfig]]:
-    if kind not in MODELS:
-        raise UsageError(f"no model {kind!r}", hint=f"choose one of {', '.join(MODELS)}")
-    return MODELS[kind]
+def _entry(kind: str, recipe: str) -> tuple[Any, str, str]:
+    if (kind, recipe) not in MODELS:
+        kinds = dict.fromkeys(name for name, _ in MODELS)
+        if kind not in kinds:
+            raise UsageError(f"no model {kind!r}", hint=f"choose one of {', '.join(kinds)}")
+        recipes = [r for name, r in MODELS if name == kind]
+        raise UsageError(f"no recipe {recipe!r} for the model {kind}", hint=f"choose one of {', '.join(recipes)}")
+    module, model, config = MODELS[kind, recipe]
+    return importlib.import_module(f"shelfwise.models.{module}"), model, config

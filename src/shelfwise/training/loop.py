@@ -1,0 +1,162 @@
+"""The one training loop: minibatches of squared error, best weights by validation, resumable bit for bit."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from shelfwise.errors import ConfigError, FitError, StoppedError
+from shelfwise.models.contract import Progress, silent
+from shelfwise.training.checkpoint import State, load_checkpoint, save_checkpoint
+from shelfwise.training.settings import Checkpoint, History, LoopSettings
+
+# Predicted minus true stars of the training rows at these places (int64 [B]), differentiable, [B].
+Residuals = Callable[[Tensor], Tensor]
+CHECK_BATCHES = 100  # between two looks at the loss, each of which waits for the device
+
+
+@dataclass
+class Task:
+    """What is fitted to what: `residuals` of `n_rows` training rows, and the validation error (stars squared).
+
+    Without validation the weights of the last epoch count.
+    """
+
+    network: nn.Module
+    residuals: Residuals
+    n_rows: int
+    validate: Callable[[], float] | None
+
+
+def train_network(
+    task: Task,
+    settings: LoopSettings,
+    *,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
+    on_progress: Progress = silent,
+) -> History:
+    """Fit the task's network in place; it ends with the weights of its best epoch.
+
+    checkpoint  a file to go on from if it is there; written after each epoch and on SIGTERM
+    Returns for each epoch: epoch, train_loss, valid_mse, seconds, ratings, ratings_per_s.
+    Raises FitError when the loss is not finite, StoppedError after SIGTERM once the checkpoint is written.
+    """
+    network = task.network
+    state = State.first(network, make_optimiser(network, settings, epoch=0))
+    torch.manual_seed(seed)
+    if checkpoint is not None and checkpoint.path.exists():
+        state = load_checkpoint(checkpoint, network, lambda epoch: make_optimiser(network, settings, epoch))
+    with _sigterm() as stopped:
+        last_epoch = min(settings.epochs, settings.stop_after or settings.epochs)
+        while state.epoch < last_epoch and state.epochs_since_best < settings.patience:
+            finished = _run_epoch(task, settings, state, seed, stopped, on_progress)
+            if checkpoint is not None and (finished or stopped.is_set()):
+                save_checkpoint(checkpoint, network, state)
+            if stopped.is_set() and (not finished or state.epoch < last_epoch):
+                kept = f"where it stands is kept in {checkpoint.path}" if checkpoint else "nothing is kept"
+                raise StoppedError(f"training was stopped; {kept}", hint="go on with --resume")
+    network.load_state_dict(state.best)
+    network.eval().cpu()
+    return state.history
+
+
+def pick_device(settings: LoopSettings) -> torch.device:
+    """The device to train on. Raises ConfigError where the one asked for is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if settings.device == "auto":
+        return torch.device(next(name for name, found in there.items() if found))
+    if not there[settings.device]:
+        raise ConfigError(f"no device {settings.device!r} here", hint="choose auto or cpu")
+    return torch.device(settings.device)
+
+
+def _run_epoch(
+    task: Task, settings: LoopSettings, state: State, seed: int, stopped: threading.Event, on_progress: Progress
+) -> bool:
+    """One pass over the rows from where `state` stands, then validation; False if stopped on the way."""
+    started = time.perf_counter()
+    if state.epoch == settings.adam_epochs and state.batch == 0 and state.epoch > 0:
+        state.optimiser = make_optimiser(task.network, settings, state.epoch)
+    n_batches = math.ceil(task.n_rows / settings.batch_size)
+    shuffle = torch.Generator().manual_seed(seed * 1_000_003 + state.epoch)
+    device = next(task.network.parameters()).device
+    order = torch.randperm(task.n_rows, generator=shuffle).to(device)
+    task.network.train()
+    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=device)
+    while state.batch < n_batches:
+        rows = order[state.batch * settings.batch_size : (state.batch + 1) * settings.batch_size]
+        _set_rate(state.optimiser, settings, state.epoch, state.batch / n_batches)
+        state.optimiser.zero_grad(set_to_none=True)
+        loss = task.residuals(rows).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimiser.step()
+        loss_sum += loss.detach() * len(rows)
+        state.batch += 1
+        if state.batch % CHECK_BATCHES == 0 or state.batch == n_batches or stopped.is_set():
+            state.loss_sum = _finite(float(loss_sum), state, settings)
+            on_progress(f"epoch {state.epoch + 1}", state.batch, n_batches)
+        if stopped.is_set():
+            state.seconds += time.perf_counter() - started
+            return False
+    task.network.eval()
+    mse = math.nan if task.validate is None else task.validate()
+    state.close_epoch(task.network, mse, task.n_rows, time.perf_counter() - started)
+    return True
+
+
+def make_optimiser(network: nn.Module, settings: LoopSettings, epoch: int) -> torch.optim.Optimizer:
+    """The optimiser of an epoch, over all parameters of the network.
+
+    Embeddings give row-sparse gradients to SGD, for which that is exact and far cheaper.
+    """
+    kind = "adam" if epoch < settings.adam_epochs else settings.optimiser
+    for module in network.modules():
+        if isinstance(module, nn.Embedding):
+            module.sparse = kind == "sgd"
+    parameters = list(network.parameters())
+    if kind == "sgd":
+        return torch.optim.SGD(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+    return optimiser(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, settings: LoopSettings, epoch: int, done: float) -> None:
+    """The learning rate when the share `done` of an epoch is behind."""
+    rate = settings.adam_learning_rate if epoch < settings.adam_epochs else settings.learning_rate
+    if settings.schedule == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * (epoch + done) / settings.epochs))
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _finite(loss_sum: float, state: State, settings: LoopSettings) -> float:
+    """`loss_sum`, or FitError that says where it ceased to be finite and what to try."""
+    if not math.isfinite(loss_sum):
+        raise FitError(
+            f"the loss is not finite: epoch {state.epoch + 1}, within {CHECK_BATCHES} batches before {state.batch}",
+            hint=f"lower the learning rate ({settings.learning_rate:g}), or look for outliers in the ratings",
+        )
+    return loss_sum
+
+
+@contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while inside; only the main thread can listen to signals."""
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,46 @@
+"""Fitting the notebook's architectures."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shelfwise.errors import FitError
+from shelfwise.features.vectors import default_embedding
+from shelfwise.models.bias import assert_ratings
+from shelfwise.models.contract import FitInputs
+from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable
+from shelfwise.training.loop import Task, pick_device, train_network
+from shelfwise.training.settings import Checkpoint, History, LoopSettings
+from shelfwise.training.validation import validation_error
+
+
+def fit_notebook(
+    config: NotebookConfig, loop: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None = None
+) -> tuple[NotebookModel, History]:
+    """A fitted model and its training history. Raises FitError, StoppedError."""
+    assert_ratings(inputs)
+    torch.manual_seed(inputs.seed)
+    train = inputs.train
+    content = None
+    if config.kind == "hybrid":
+        if inputs.features is None:
+            raise FitError("hybrid needs what is known of the books", hint="fit it through shelfwise.train")
+        content = torch.from_numpy(default_embedding(inputs.features))
+    readers, books = ReaderTable(config, train.n_readers), BookNetwork(config, train.n_books, content)
+    counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
+    model = NotebookModel(config, train.scale, books, readers, counts)
+    device = pick_device(loop)
+    network = nn.ModuleDict({"readers": readers, "books": books}).to(device)
+    user_idx = torch.from_numpy(train.user_idx.astype(np.int64)).to(device)
+    item_idx = torch.from_numpy(train.item_idx.astype(np.int64)).to(device)
+    stars = torch.from_numpy(train.stars).to(device)
+
+    def residuals(rows: Tensor) -> Tensor:
+        predicted: Tensor = books(readers(user_idx[rows]), item_idx[rows])
+        return predicted - stars[rows]
+
+    task = Task(network, residuals, len(train), validation_error(model, inputs, refold=True))
+    history = train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
+    return model, history

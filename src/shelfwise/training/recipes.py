@@ -1,0 +1,57 @@
+"""Named settings of the loop, and which function fits which model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from shelfwise.config import ModelConfig
+from shelfwise.models.contract import FitInputs, Model
+from shelfwise.models.registry import model_class
+from shelfwise.training.settings import Checkpoint, History, LoopSettings
+
+Recipe = Literal["default", "notebook"]
+
+# Where a recipe's loop differs from LoopSettings' own defaults.
+LOOPS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "notebook": {
+        "epochs": 6,
+        "batch_size": 256,
+        "patience": 6,
+        "optimiser": "sgd",
+        "learning_rate": 5e-4,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "adam_epochs": 1,
+        "adam_learning_rate": 1e-3,
+    },
+}
+
+
+def loop_settings(recipe: Recipe, settings: dict[str, Any]) -> LoopSettings:
+    """The recipe's loop with the user's settings over it. Raises ConfigError."""
+    return LoopSettings.parse(LOOPS[recipe] | settings, where=f"training, recipe {recipe}")
+
+
+def best_epoch(history: History) -> int:
+    """The epoch with the least validation error, from 1."""
+    return int(min(history, key=lambda entry: entry["valid_mse"])["epoch"])
+
+
+def fit_model(
+    config: ModelConfig, loop: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None = None
+) -> tuple[Model, History]:
+    """A fitted model, and its history where it was trained by the loop. Raises FitError, StoppedError."""
+    kind = model_class(config)
+    if not hasattr(kind, "fit"):  # torch is imported only for models that need it
+        from shelfwise.models.neumf import NeuMF, NeuMFConfig
+        from shelfwise.models.notebook import NotebookConfig
+        from shelfwise.training.neumf import fit_neumf
+        from shelfwise.training.notebook import fit_notebook
+
+        if isinstance(config, NotebookConfig):
+            return fit_notebook(config, loop, inputs, checkpoint)
+        assert isinstance(config, NeuMFConfig)
+        assert issubclass(kind, NeuMF)
+        return fit_neumf(kind, config, loop, inputs, checkpoint)
+    return kind.fit(config, inputs), []

@@ -1,0 +1,459 @@
+"""The calls that are fixed, as a user makes them: what they print where, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+from tiny_world import N_BOOKS, rows_of_a_world, write_ratings, write_rows, write_world
+
+from shelfwise.cli import main
+
+LIST_HEADER = "user_id,rank,book_id,title,score,stars"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a call ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def table(self) -> pl.DataFrame:
+        return pl.read_csv(io.StringIO(self.out))
+
+
+class Shell:
+    """Runs the command line in this process."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.capture = capture
+        self.monkeypatch = monkeypatch
+
+    def __call__(self, *words: object) -> Done:
+        self.monkeypatch.setattr(sys, "argv", ["shelfwise", *map(str, words)])
+        self.capture.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else int(stopped.code is not None)
+        out, err = self.capture.readouterr()
+        return Done(code, out, err)
+
+
+@pytest.fixture
+def shell(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHELFWISE_DATA", raising=False)
+    return Shell(capfd, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, made by the installed command in a process of its own."""
+    path = tmp_path_factory.mktemp("runs") / "bias"
+    command = [sys.executable, "-c", "from shelfwise.cli import main; main()"]
+    done = subprocess.run(
+        [*command, "train", str(world), "--model", "bias", "--out", str(path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Report on test" in done.stdout
+    assert "saved" in done.stderr
+    assert "saved" not in done.stdout
+    return path
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def assert_refused(done: Done, code: int, *words: str) -> None:
+    assert done.code == code, done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    lines = [line for line in done.err.splitlines() if line.startswith(("error: ", "hint: "))]
+    assert [line.split(":")[0] for line in lines] == ["error", "hint"], done.err
+    for word in words:
+        assert word in done.err
+
+
+def assert_wrong_call(done: Done, *words: str) -> None:
+    """Refused by typer: a usage line, no traceback, exit 2."""
+    assert done.code == 2
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    for word in words:
+        assert word in done.err
+
+
+# audit
+
+
+def test_audit_prints_a_table_or_json(shell: Shell, world: Path) -> None:
+    done = shell("audit", world)
+    assert done.code == 0
+    assert f"{len(rows_of_a_world()):,}" in done.out
+    assert "read own layout" in done.err
+    as_json = shell("audit", world, "--json")
+    assert as_json.code == 0
+    assert isinstance(json.loads(as_json.out), dict)
+
+
+# train
+
+
+def test_train_prints_the_report_and_saves_the_run(shell: Shell, world: Path, tmp_path: Path) -> None:
+    done = shell("train", world, "--model", "bias", "--out", tmp_path / "run", "--seed", 3, "--json")
+    assert done.code == 0
+    report = json.loads(done.out)
+    assert report == json.loads((tmp_path / "run" / "manifest.json").read_text())["report"]
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["settings"]["seed"] == 3
+
+
+@pytest.mark.parametrize("model", ["popularity", "global-mean"])
+def test_baselines_are_models_too(shell: Shell, world: Path, tmp_path: Path, model: str) -> None:
+    assert shell("train", world, "--model", model, "--out", tmp_path / "run", "--recipe", "default").code == 0
+    assert shell("recommend", tmp_path / "run", "--reader", 1).code == 0
+
+
+def test_train_on_own_files(shell: Shell, world: Path, tmp_path: Path) -> None:
+    rows = rows_of_a_world()
+    files = [write_ratings(tmp_path / f"{place}.csv", rows[place::3]) for place in range(3)]
+    words = ("train", world, "--model", "bias", "--out", tmp_path / "run", "--train-ratings", files[0])
+    done = shell(*words, "--valid-ratings", files[1], "--test-ratings", files[2], "--final", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["results"][0]["measures"]["stars"]["n"] == len(rows[2::3])
+    only_train = shell(*words, "--overwrite", "--json")
+    assert only_train.code == 0
+    assert json.loads(only_train.out)["results"] == []
+    as_table = shell(*words, "--overwrite")
+    assert as_table.code == 0
+    assert "nothing was measured" in as_table.out
+
+
+def test_train_on_a_test_file_without_a_liked_book_prints_a_report(shell: Shell, world: Path, tmp_path: Path) -> None:
+    train = write_ratings(tmp_path / "train.csv", rows_of_a_world())
+    test = write_ratings(tmp_path / "test.csv", [("new", 1, 1)])
+    words = ("train", world, "--model", "bias", "--train-ratings", train, "--test-ratings", test)
+    assert shell(*words, "--out", tmp_path / "run").code == 0
+    as_json = shell(*words, "--out", tmp_path / "other", "--json")
+    assert as_json.code == 0
+    json.loads(as_json.out)
+    evaluated = shell("evaluate", tmp_path / "run")
+    assert evaluated.code == 0
+
+
+def test_a_run_that_is_there_is_refused_replaced_or_resumed(shell: Shell, world: Path, run: Path) -> None:
+    words = ("train", world, "--model", "bias", "--out", run)
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    assert_refused(shell(*words), 1, "already holds a run", "--overwrite")
+    resumed = shell(*words, "--resume", "--json")
+    assert resumed.code == 0
+    assert "nothing to resume" in resumed.err
+    assert json.loads(resumed.out) == json.loads(before["manifest.json"])["report"]
+    assert_refused(shell(*words, "--resume", "--seed", 9), 1, "other settings")
+    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+    assert shell(*words, "--overwrite", "--seed", 9).code == 0
+    assert json.loads((run / "manifest.json").read_text())["settings"]["seed"] == 9
+
+
+def test_a_failed_training_leaves_the_run_that_was_there(shell: Shell, run: Path, tmp_path: Path) -> None:
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    bad = write_world(tmp_path / "bad", [(1, 1, "five")])
+    assert_refused(shell("train", bad, "--model", "bias", "--out", run, "--overwrite"), 1, "row 2")
+    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+
+
+def test_wrong_settings_are_told_before_the_data_is_read(shell: Shell, tmp_path: Path) -> None:
+    words = ("train", "nowhere", "--out", tmp_path / "run", "--model")
+    assert_refused(shell(*words, "no-such-model"), 2, "no-such-model")
+    assert_refused(shell(*words, "bias", "--set", "warmth=3"), 2, "warmth")
+    assert_refused(shell(*words, "bias", "--set", "book_shrinkage=-1"), 2, "book_shrinkage")
+    assert_refused(shell(*words, "bias", "--set", "x"), 2, "NAME=VALUE")
+    assert_refused(shell(*words, "bias", "--test-ratings", "f.csv"), 2, "--train-ratings")
+    assert_refused(shell(*words, "bias"), 1, "no data set 'nowhere'")
+    assert not (tmp_path / "run").exists()
+
+
+# evaluate
+
+
+def test_evaluate_prints_what_the_report_says(shell: Shell, run: Path) -> None:
+    done = shell("evaluate", run)
+    assert done.code == 0
+    assert "Report on test" in done.out
+    results = json.loads(shell("evaluate", run, "--json").out)
+    reported = json.loads((run / "manifest.json").read_text())["report"]["results"]
+    assert [result["measures"]["stars"]["mse"] for result in results] == pytest.approx(
+        [result["measures"]["stars"]["mse"] for result in reported], rel=1e-6
+    )
+
+
+def test_evaluate_on_other_ratings_and_shelves(shell: Shell, run: Path, tmp_path: Path) -> None:
+    test = write_ratings(tmp_path / "test.csv", [("ann", 5, 2), ("ann", 6, 5)])
+    shelf = write_ratings(tmp_path / "shelf.csv", [("ann", 1, 1), ("ann", 2, 2)])
+    done = shell("evaluate", run, "--test-ratings", test, "--shelf", shelf, "--json")
+    assert done.code == 0
+    measures = json.loads(done.out)[0]["measures"]
+    assert measures["stars"]["n"] == 2
+    assert list(measures["by_basis"]) == ["reader+book"]
+
+
+# predict
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_predict_writes_the_rows_of_pairs_and_two_columns_more(
+    shell: Shell, run: Path, tmp_path: Path, suffix: str
+) -> None:
+    pairs = write_rows(tmp_path / "pairs.csv", "note,user_id,book_id", [("a", 2, 5), ("b", 1, 999), ("c", "ann", 1)])
+    shelf = write_ratings(tmp_path / "shelf.csv", [("ann", 1, 1), ("ann", 2, 2), ("ann", 999, 2)])
+    target = tmp_path / f"predicted.{suffix}"
+    target.write_text("old")
+    done = shell("predict", run, pairs, "--shelf", shelf, "--out", target)
+    assert (done.code, done.out) == (0, "")
+    assert "wrote 3 rows" in done.err
+    assert "left out 1 ratings" in done.err
+    frame = pl.read_csv(target) if suffix == "csv" else pl.read_parquet(target)
+    assert frame.columns == ["note", "user_id", "book_id", "stars", "basis"]
+    assert frame["note"].to_list() == ["a", "b", "c"]
+    assert frame["user_id"].to_list() == ["2", "1", "ann"]
+    assert frame["basis"].to_list() == ["reader+book", "reader", "reader+book"]
+    assert not list(tmp_path.glob(".*")), "a temporary file was left"
+
+
+def test_predict_prints_csv_in_a_pipe(shell: Shell, run: Path, tmp_path: Path) -> None:
+    done = shell("predict", run, write_rows(tmp_path / "pairs.csv", "user_id,book_id", [(1, 1), (1, 2)]))
+    assert done.code == 0
+    assert done.table.columns == ["user_id", "book_id", "stars", "basis"]
+    assert len(done.table) == 2
+
+
+def test_a_failed_call_leaves_the_file_that_was_there(shell: Shell, run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "predicted.csv"
+    target.write_text("old")
+    pairs = write_rows(tmp_path / "pairs.csv", "user_id,book_id", [(1, 1), (1, "")])
+    assert_refused(shell("predict", run, pairs, "--out", target), 1, "row 3", "no book id")
+    assert target.read_text() == "old"
+    good = write_rows(tmp_path / "good.csv", "user_id,book_id", [(1, 1)])
+    assert_refused(shell("predict", run, good, "--out", tmp_path / "a.xlsx"), 2, ".csv or .parquet")
+    assert_refused(shell("predict", run, good, "--out", tmp_path / "no" / "a.csv"), 1, "cannot write")
+    assert not list(tmp_path.glob(".*"))
+
+
+# recommend
+
+
+def test_recommend_for_one_reader(shell: Shell, run: Path) -> None:
+    done = shell("recommend", run, "--reader", 3, "-n", 4)
+    assert done.code == 0
+    assert done.out.splitlines()[0] == LIST_HEADER
+    assert done.table["user_id"].to_list() == [3] * 4
+    assert done.table["rank"].to_list() == [1, 2, 3, 4]
+    rated = {book for reader, book, _ in rows_of_a_world() if reader == 3}
+    assert not rated & set(done.table["book_id"])
+    rows = json.loads(shell("recommend", run, "--reader", 3, "-n", 4, "--json").out)
+    assert [row["book_id"] for row in rows] == done.table["book_id"].to_list()
+    stranger = shell("recommend", run, "--reader", "nobody")
+    assert (stranger.code, len(stranger.table)) == (0, 10)
+    assert "'nobody' is not known" in stranger.err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_recommend_for_everybody_into_a_file(shell: Shell, run: Path, tmp_path: Path, suffix: str) -> None:
+    target = tmp_path / f"lists.{suffix}"
+    done = shell("recommend", run, "--all", "-n", 3, "--out", target)
+    assert (done.code, done.out) == (0, "")
+    frame = pl.read_csv(target) if suffix == "csv" else pl.read_parquet(target)
+    assert ",".join(frame.columns) == LIST_HEADER
+    assert frame["user_id"].to_list() == [reader for reader in range(1, 13) for _ in range(3)]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_recommend_for_the_readers_in_a_file(shell: Shell, run: Path, tmp_path: Path) -> None:
+    readers = write_rows(tmp_path / "readers.csv", "user_id,name", [(5, "x"), (2, "y"), (5, "z")])
+    done = shell("recommend", run, "--readers", readers, "-n", 1)
+    assert done.code == 0
+    assert done.table["user_id"].to_list() == [5, 2]
+
+
+def test_recommend_by_a_shelf_alone_and_with_a_reader(shell: Shell, run: Path, tmp_path: Path) -> None:
+    shelf = write_ratings(tmp_path / "shelf.csv", [("ann", 1, 1), ("bob", 2, 5), ("ann", 2, 2)])
+    alone = shell("recommend", run, "--shelf", shelf, "-n", 2)
+    assert alone.table["user_id"].to_list() == ["ann", "ann", "bob", "bob"]
+    one = shell("recommend", run, "--shelf", shelf, "--reader", "bob", "-n", 2)
+    assert one.table.equals(alone.table.tail(2))
+    assert "not known" not in one.err
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_lists_that_are_empty_keep_one_header(
+    shell: Shell, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """A first block of readers who rated everything, and a file of no readers."""
+    monkeypatch.setattr("shelfwise.recommender.RANK_BLOCK", 1)
+    all_books = [("ann", book, 3) for book in range(1, N_BOOKS + 1)]
+    shelf = write_ratings(tmp_path / "shelf.csv", [*all_books, ("bob", 1, 5)])
+    target = tmp_path / f"lists.{suffix}"
+    assert shell("recommend", run, "--shelf", shelf, "-n", 2, "--out", target).code == 0
+    frame = pl.read_csv(target) if suffix == "csv" else pl.read_parquet(target)
+    assert frame["user_id"].to_list() == ["bob", "bob"]
+    nobody = write_rows(tmp_path / "readers.csv", "user_id", [])
+    done = shell("recommend", run, "--readers", nobody)
+    assert (done.code, done.out.strip()) == (0, LIST_HEADER)
+    assert shell("recommend", run, "--readers", nobody, "--out", target).code == 0
+    frame = pl.read_csv(target) if suffix == "csv" else pl.read_parquet(target)
+    assert (",".join(frame.columns), len(frame)) == (LIST_HEADER, 0)
+
+
+def test_recommend_wants_to_know_for_whom(shell: Shell, run: Path) -> None:
+    assert_refused(shell("recommend", run), 2, "for whom?")
+    assert_refused(shell("recommend", run, "--all", "--reader", 1), 2, "for whom?")
+    assert_wrong_call(shell("recommend", run, "--reader", 1, "-n", 0), "-n")
+
+
+# similar, data, demo
+
+
+def test_similar(shell: Shell, run: Path) -> None:
+    done = shell("similar", run, "--book", 1, "-n", 3)
+    assert done.code == 0
+    assert done.out.splitlines()[0] == "rank,book_id,title,similarity"
+    assert len(json.loads(shell("similar", run, "--book", 1, "-n", 3, "--json").out)) == 3
+    assert_refused(shell("similar", run, "--book", 999), 1, "999")
+
+
+def test_data_fetch_of_what_is_not_known(shell: Shell, tmp_path: Path) -> None:
+    done = shell("data", "fetch", "no-such-data", "--to", tmp_path / "data")
+    assert done.code in {1, 2}
+    assert "goodbooks-10k" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_demo_runs_from_data_to_lists(shell: Shell, world: Path, tmp_path: Path) -> None:
+    done = shell("demo", "--data", world, "--out", tmp_path / "demo")
+    assert done.code == 0
+    assert "What this new reader could read next" in done.out
+    assert (tmp_path / "demo" / "manifest.json").is_file()
+
+
+# What holds for all.
+
+
+def test_no_command_unknown_commands_and_help(shell: Shell) -> None:
+    assert_wrong_call(shell("shelve"), "shelve")
+    assert_wrong_call(shell("train"), "DATA")
+    done = shell("--help")
+    assert done.code == 0
+    for command in ("audit", "train", "evaluate", "predict", "recommend", "similar", "data", "demo"):
+        assert command in done.out
+    assert shell("--version").out.startswith("shelfwise ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "RUN"),
+        ("predict", "RUN", "pairs.csv"),
+        ("recommend", "RUN", "--reader", "1"),
+        ("similar", "RUN", "--book", "1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_no_run_and_a_damaged_run_are_refused(shell: Shell, run: Path, words: tuple[str, ...]) -> None:
+    write_rows(run.parent / "pairs.csv", "user_id,book_id", [(1, 1)])
+
+    def call(path: Path) -> Done:
+        return shell(*(str(path) if word == "RUN" else word for word in words))
+
+    assert_refused(call(run / "nowhere"), 1, "no run at")
+    (run / "books.parquet").write_bytes(b"PAR1")
+    assert_refused(call(run), 1, "books.parquet")
+
+
+BAD_RATINGS = {
+    "empty": ("", "empty"),
+    "header": ("user_id,book_id,rating\n", "no rows"),
+    "semicolons": ("user_id;book_id;rating\n1;1;5\n", "';'"),
+    "column": ("user_id,book_id\n1,1\n", "no column for the stars"),
+    "text": ("user_id,book_id,rating\n1,1,5\n1,2,good\n", "row 3"),
+    "nan": ("user_id,book_id,rating\n1,1,5\n1,2,NaN\n", "row 3"),
+    "missing": ("user_id,book_id,rating\n1,1,5\n,2,4\n", "row 3"),
+    "scale": ("user_id,book_id,rating\n" + "".join(f"{r},1,5\n" for r in range(200)) + "1,2,9\n", "row 202"),
+    "ragged": ("user_id,book_id,rating\n1,1,5\n1,2,4,7\n", "row 3"),
+    "unknown": ("user_id,book_id,rating\n1,998,5\n1,999,5\n", "catalogue"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_RATINGS)
+def test_bad_ratings_are_refused_by_every_command_with_file_and_remedy(
+    shell: Shell, world: Path, run: Path, tmp_path: Path, case: str
+) -> None:
+    text, told = BAD_RATINGS[case]
+    bad = tmp_path / "bad.csv"
+    bad.write_text(text)
+    train = ("train", world, "--model", "bias", "--out", tmp_path / "new", "--train-ratings")
+    good = write_ratings(tmp_path / "good.csv", rows_of_a_world())
+    for words in (
+        (*train, bad),
+        (*train, good, "--valid-ratings", bad),
+        (*train, good, "--test-ratings", bad),
+        ("evaluate", run, "--test-ratings", bad),
+        ("evaluate", run, "--shelf", bad),
+        ("recommend", run, "--shelf", bad),
+    ):
+        done = shell(*words)
+        assert_refused(done, 1, str(bad), told)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_file_is_refused(shell: Shell, run: Path, tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere.csv"
+    for words in (
+        ("predict", run, nowhere),
+        ("recommend", run, "--shelf", nowhere),
+        ("evaluate", run, "--shelf", nowhere),
+    ):
+        assert_refused(shell(*words), 1, str(nowhere))
+
+
+def test_a_place_that_cannot_be_written_is_refused(shell: Shell, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert_refused(shell("train", world, "--model", "bias", "--out", tmp_path / "file"), 1, "is a file")
+    done = shell("train", world, "--model", "bias", "--out", tmp_path / "file" / "sub" / "run")
+    assert_refused(done, 1, "file is a file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("words", [("recommend", "--all"), ("recommend", "--all", "--json"), ("evaluate",)])
+def test_a_reader_of_stdout_that_leaves_early_is_no_error_message(run: Path, words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-c", "from shelfwise.cli import main; main()", words[0], str(run), *words[1:]]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr as stream:
+        told = stream.read()
+    assert process.wait() == 1
+    assert told == ""

@@ -1,0 +1,75 @@
+"""Shelves against the plainest reference there is: a dict of dicts."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shelfwise.data.shelves import Shelves
+
+N_ROWS, N_BOOKS = 5, 6
+Entries = list[tuple[int, int, int]]
+Reference = dict[int, dict[int, float]]
+
+entries = st.lists(st.tuples(st.integers(0, N_ROWS - 1), st.integers(0, N_BOOKS - 1), st.integers(1, 5)), max_size=40)
+
+
+def built(rows: Entries) -> Shelves:
+    row, book, stars = zip(*rows, strict=True) if rows else ((), (), ())
+    return Shelves.build(row, book, stars, N_ROWS)
+
+
+def reference(rows: Entries) -> Reference:
+    shelves: Reference = {row: {} for row in range(N_ROWS)}
+    for row, book, stars in rows:
+        shelves[row][book] = float(stars)
+    return shelves
+
+
+def as_reference(shelves: Shelves) -> Reference:
+    """`shelves` as a dict of dicts, after checking that its arrays keep what the class promises."""
+    assert (shelves.indptr.dtype, shelves.item_idx.dtype, shelves.stars.dtype) == (np.int64, np.int32, np.float32)
+    assert shelves.indptr[0] == 0
+    assert shelves.indptr[-1] == len(shelves.item_idx) == len(shelves.stars)
+    result = {}
+    for row in range(len(shelves)):
+        part = slice(shelves.indptr[row], shelves.indptr[row + 1])
+        books = shelves.item_idx[part].tolist()
+        assert books == sorted(set(books))
+        result[row] = dict(zip(books, shelves.stars[part].tolist(), strict=True))
+    assert shelves.lengths.tolist() == [len(shelf) for shelf in result.values()]
+    assert shelves.rows.tolist() == [row for row, shelf in result.items() for _ in shelf]
+    return result
+
+
+@given(entries)
+def test_of_a_repeated_book_the_last_entry_counts(rows: Entries) -> None:
+    assert as_reference(built(rows)) == reference(rows)
+
+
+@given(entries, st.lists(st.integers(-1, N_ROWS - 1), max_size=12))
+def test_take_gives_rows_in_the_order_asked_and_empty_shelves_for_unknown_readers(
+    rows: Entries, wanted: list[int]
+) -> None:
+    expected = reference(rows)
+    taken = as_reference(built(rows).take(wanted))
+    assert list(taken.values()) == [expected[row] if row >= 0 else {} for row in wanted]
+
+
+@given(entries, st.integers(1, 5))
+def test_where_keeps_readers_and_drops_ratings(rows: Entries, low: int) -> None:
+    shelves = built(rows)
+    kept = as_reference(shelves.where(shelves.stars >= low))
+    assert kept == {r: {b: s for b, s in shelf.items() if s >= low} for r, shelf in reference(rows).items()}
+
+
+@given(entries, entries)
+def test_merge_is_the_union_where_the_newer_wins(rows: Entries, newer: Entries) -> None:
+    old, new = reference(rows), reference(newer)
+    assert as_reference(built(rows).merge(built(newer))) == {row: old[row] | new[row] for row in old}
+
+
+def test_empty_shelves_are_shelves() -> None:
+    assert as_reference(Shelves.empty(3)) == {0: {}, 1: {}, 2: {}}
+    assert as_reference(Shelves.empty(N_ROWS).merge(built([(1, 2, 3)])))[1] == {2: 3.0}
