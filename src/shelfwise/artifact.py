@@ -181,7 +181,7 @@ def load_run(path: str | Path) -> Run:
             model=model,
             catalogue=catalogue,
             space=ContentSpace(_read_parquet(path / "content_terms.parquet")),
-            content=sp.load_npz(path / "content.npz").tocsr(),
+            content=sp.csr_matrix(sp.load_npz(path / "content.npz")),
             readers=readers,
             shelves=shelves,
             parts=np.load(path / "shelf_parts.npy", mmap_mode="r", allow_pickle=False),

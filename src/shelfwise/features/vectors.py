@@ -65,11 +65,11 @@ def content_vectors(features: BookFeatures, sizes: VectorSizes) -> Floats:
     The dot product of two books is then about cos(what they are about) + 0.35 [same author] + 0.55 [same series].
     A user's embedding takes the place of what the book is about.
     """
-    columns = [features.space.blocks[block] for block in ABOUT_BLOCKS if block in features.space.blocks]
     if features.embedding is not None:
         about = unit_rows(features.embedding)
     else:
-        about = unit_rows(truncated_svd(sp.hstack([features.content[:, c] for c in columns]).tocsr(), sizes.about))
+        columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ABOUT_BLOCKS))
+        about = unit_rows(truncated_svd(features.content[:, columns], sizes.about))
     books = features.catalogue.books
     authors = [names[0] if names is not None and len(names) else None for names in books["authors"].to_list()]
     parts = {

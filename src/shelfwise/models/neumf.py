@@ -137,7 +137,7 @@ class PairNetwork(nn.Module):
     def standardise(self, inputs: Tensor) -> None:
         """Take centre and spread from training inputs [N, F]."""
         self.centre.copy_(inputs.mean(0))
-        self.spread.copy_(inputs.std(0).nan_to_num(0) + 1e-6)
+        self.spread.copy_(inputs.std(0, correction=0) + 1e-6)
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Stars [B]."""

@@ -1,0 +1,61 @@
+"""The bias model: known answers, and the figure that it was measured with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from worlds import make_ratings
+
+from shelfwise.data.sources import load_dataset
+from shelfwise.data.split import OwnFiles
+from shelfwise.data.tables import find_table, read_table
+from shelfwise.experiment import OtherFiles, TrainSettings, train
+from shelfwise.models.bias import Bias, BiasConfig
+from shelfwise.models.contract import FitInputs
+
+ROWS = [(0, 0, 5.0), (0, 1, 3.0), (1, 0, 4.0), (1, 2, 2.0), (2, 1, 1.0), (2, 2, 1.0), (2, 0, 2.0)]
+
+
+def test_biases_solve_their_equations() -> None:
+    inputs = FitInputs(make_ratings(ROWS, 3, 4))
+    model = Bias.fit(BiasConfig(reader_shrinkage=2, book_shrinkage=3), inputs)
+    reader = model.fold_in(inputs.train.shelves()).arrays["bias"]
+    mean = np.mean([stars for _, _, stars in ROWS])
+    assert model.mean == pytest.approx(mean)
+    for book in range(4):
+        beyond = [stars - mean - reader[u] for u, i, stars in ROWS if i == book]
+        assert model.book_bias[book] == pytest.approx(sum(beyond) / (len(beyond) + 3), abs=1e-3)
+    for u in range(3):
+        beyond = [stars - mean - model.book_bias[i] for v, i, stars in ROWS if v == u]
+        assert reader[u] == pytest.approx(sum(beyond) / (len(beyond) + 2), abs=1e-6)
+
+
+def test_endless_shrinkage_leaves_the_mean() -> None:
+    inputs = FitInputs(make_ratings(ROWS, 3, 4))
+    model = Bias.fit(BiasConfig(reader_shrinkage=1e9, book_shrinkage=1e9), inputs)
+    readers = model.fold_in(inputs.train.shelves())
+    assert model.scores(readers) == pytest.approx(np.full((3, 4), model.mean), abs=1e-5)
+
+
+@pytest.mark.real_data
+def test_the_measured_error_comes_out_on_the_rows_it_was_measured_on(goodbooks: Path, tmp_path: Path) -> None:
+    found = find_table(goodbooks, "ratings")
+    assert found is not None
+    # The shuffle of the source notebook: pandas' sample(frac=1, random_state=0) is this permutation.
+    ratings = read_table(found)
+    ratings = ratings.unique(["user_id", "book_id"], keep="first", maintain_order=True)
+    order = np.random.RandomState(0).permutation(len(ratings))
+    shuffled, n = ratings[order.tolist()], len(ratings)
+    cuts = {"train": (0, 0.7), "valid": (0.7, 0.9), "test": (0.9, 1)}
+    files = {}
+    for name, (low, high) in cuts.items():
+        files[name] = tmp_path / f"{name}.csv"
+        shuffled[int(low * n) : int(high * n)].write_csv(files[name])
+    data = load_dataset(goodbooks, ratings=files["train"])
+    others = OtherFiles(valid_ratings=files["valid"], test_ratings=files["test"])
+    run = train(data, TrainSettings(model="bias", split=OwnFiles()), files=others)
+    own = run.report["results"][0]
+    assert own["measures"]["stars"]["n"] == 97_948
+    assert own["measures"]["stars"]["mse"] == pytest.approx(0.6993, abs=0.002)
