@@ -23,7 +23,7 @@ def _audit_rows(a: Audit) -> Iterator[tuple[str, Any]]:
     yield "rows that repeat a reader-book pair", a.n_repeated
     yield "pairs with conflicting stars", a.n_conflicting_pairs
     yield "rows of books not in the catalogue", a.n_unknown_book_rows
-    yield f"ratings kept (of repeated pairs: {a.duplicates})", a.n_ratings
+    yield f"ratings in all parts (of repeated pairs: {a.duplicates})", a.n_ratings
     yield "readers", a.n_readers
     yield "books in the catalogue / rated", f"{a.n_books:,} / {a.n_books_rated:,}"
     yield "density", f"{a.density:.4%}"
