@@ -126,10 +126,6 @@ def check_place(path: Path, *, overwrite: bool) -> None:
         raise RunExistsError(f"{file} is a file", hint="choose another place for the run")
     if has_run(path) and not overwrite:
         raise RunExistsError(f"{path} already holds a run", hint="choose another folder, or give --overwrite")
-    if (path / CHECKPOINT).exists() and not overwrite:
-        raise RunExistsError(
-            f"{path} holds a training that was broken off", hint="go on with --resume, or begin again with --overwrite"
-        )
 
 
 def has_run(path: Path) -> bool:

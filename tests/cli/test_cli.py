@@ -6,16 +6,19 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from tiny_world import N_BOOKS, rows_of_a_world, write_ratings, write_rows, write_world
 
 from shelfwise.cli import main
+from shelfwise.training import loop
 
 LIST_HEADER = "user_id,rank,book_id,title,score,stars"
 
@@ -457,3 +460,30 @@ def test_a_reader_of_stdout_that_leaves_early_is_no_error_message(run: Path, wor
         told = stream.read()
     assert process.wait() == 1
     assert told == ""
+
+
+# models trained by the loop
+
+
+def test_a_training_that_was_stopped_is_refused_resumed_and_ends_as_if_unbroken(
+    shell: Shell, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("train", world, "--model", "hybrid", "--epochs", 4, "--embedding-dim", 4)
+    assert shell(*words, "--out", tmp_path / "unbroken").code == 0
+    real = loop.save_checkpoint
+
+    def save_and_stop(*args: Any) -> None:
+        real(*args)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save_checkpoint", save_and_stop)
+        assert_refused(shell(*words, "--out", tmp_path / "run"), 1, "stopped", "--resume")
+    assert_refused(shell(*words, "--out", tmp_path / "run"), 1, "broken off", "--resume")
+    assert_refused(shell(*words, "--epochs", 3, "--out", tmp_path / "run", "--resume"), 1, "other settings")
+    assert shell(*words, "--out", tmp_path / "run", "--resume").code == 0
+    resumed, unbroken = (tmp_path / name / "model.safetensors" for name in ("run", "unbroken"))
+    assert resumed.read_bytes() == unbroken.read_bytes()
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [entry["epoch"] for entry in history] == list(range(1, len(history) + 1))

@@ -92,6 +92,10 @@ def train(
     if (valid_ratings or test_ratings) and not train_ratings:
         raise UsageError("--valid-ratings and --test-ratings go with --train-ratings", hint="add --train-ratings F")
     check_place(out, overwrite=overwrite or resume)
+    if (out / CHECKPOINT).exists() and not (overwrite or resume):
+        raise RunExistsError(
+            f"{out} holds a training that was broken off", hint="go on with --resume, or begin again with --overwrite"
+        )
     named = {
         "epochs": epochs,
         "batch_size": batch_size,

@@ -19,7 +19,9 @@ def loss_curves(history: list[dict[str, float]]) -> bytes:
     if not any(math.isnan(error) for error in valid):
         best = min(range(len(valid)), key=valid.__getitem__)
         axes.plot(epochs, valid, marker="o", label="validation MSE")
-        axes.annotate(f"best: {valid[best]:.4f}", (epochs[best], valid[best]), (0, 10), textcoords="offset points")
+        axes.annotate(
+            f"best: {valid[best]:.4f}", (epochs[best], valid[best]), (0, 10), textcoords="offset points", ha="right"
+        )
     axes.set(xlabel="epoch", ylabel="stars squared", title="Training")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
