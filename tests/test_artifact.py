@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
@@ -11,9 +13,11 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from tiny_world import rows_of_a_world, train_on, write_world
 
 import shelfwise
@@ -143,12 +147,14 @@ def test_files_of_strangers_are_ignored_and_kept(old_run: Run, new_run: Run, tmp
     (path / "notes.txt").write_text("mine")
     (path / "plots").mkdir()
     (path / "plots" / "a.svg").write_text("<svg/>")
+    (path / "plots" / "latest.svg").symlink_to("a.svg")
     (path / "gone").symlink_to("nowhere")
     assert_same_run(load_run(path), old_run)
     save_run(new_run, path, overwrite=True)
     assert_same_run(load_run(path), new_run)
     assert (path / "notes.txt").read_text() == "mine"
     assert (path / "plots" / "a.svg").read_text() == "<svg/>"
+    assert (path / "plots" / "latest.svg").is_symlink()
     assert (path / "gone").is_symlink()
     assert not (path / "event_books.npy").exists()  # of the old run, which had events
 
@@ -268,6 +274,38 @@ def test_a_run_lost_between_two_renames_is_found_again_and_not_overwritten_unask
             again()
         assert_same_run(load_run(path), old_run)
         shutil.rmtree(path)
+
+
+def test_a_lost_run_that_another_process_brings_back_first_is_no_error(
+    old_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = tmp_path / ".run.building-x-old"
+    save_run(old_run, lost)
+    rename = Path.rename
+
+    def too_late(self: Path, target: Path) -> Path:
+        rename(self, target)
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    monkeypatch.setattr(Path, "rename", too_late)
+    assert_same_run(load_run(tmp_path / "run"), old_run)
+
+
+def test_a_lost_run_that_may_not_be_brought_back_is_said_and_left(
+    old_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = tmp_path / ".run.building-x-old"
+    save_run(old_run, lost)
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        for call in (load_run, lambda place: save_run(old_run, place, overwrite=True)):
+            with pytest.raises(OutputError, match="Permission denied"):
+                call(tmp_path / "run")
+    assert_same_run(load_run(tmp_path / "run"), old_run)
 
 
 def test_without_exchange_a_run_is_replaced_all_the_same(
@@ -430,6 +468,66 @@ def test_a_manifest_with_any_byte_changed_loads_or_is_refused(old_run: Run, tmp_
                 continue
     (path / MANIFEST).write_bytes(content)
     assert_same_run(load_run(path), old_run)
+
+
+def unreadable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse to open files of this name, as it does for readers without permission (root has all)."""
+    opened = io.open
+
+    def refuse(file: Any, *args: Any, **options: Any) -> Any:
+        if isinstance(file, Path) and file.name == name:
+            raise PermissionError(13, "Permission denied", str(file))
+        return opened(file, *args, **options)
+
+    monkeypatch.setattr(io, "open", refuse)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "books.parquet"])
+def test_a_file_that_may_not_be_read_is_refused(
+    old_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = saved(old_run, tmp_path / "run")
+    unreadable(name, monkeypatch)
+    with pytest.raises(CorruptRunError, match="Permission denied"):
+        load_run(path)
+
+
+@pytest.mark.parametrize("arrays", [{}, {"mean": []}, {"mean": [3.0], "book_bias": [0.0], "book_counts": [1]}])
+def test_a_model_file_that_holds_something_else_is_refused(
+    old_run: Run, tmp_path: Path, arrays: dict[str, list[float]]
+) -> None:
+    path = saved(old_run, tmp_path / "run")
+    file = path / "model.safetensors"
+    full = {"book_bias": np.zeros(20), "book_counts": np.ones(20, np.int32)} if arrays == {"mean": []} else {}
+    safetensors.numpy.save_file(full | {name: np.array(values) for name, values in arrays.items()}, file)
+    entry = {"n_bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    edit_manifest(path, files=json.loads((path / MANIFEST).read_text())["files"] | {file.name: entry})
+    with pytest.raises(CorruptRunError):
+        load_run(path)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe", "changes"),
+    [
+        ("ncf", "default", {"hidden": [3, 2]}),
+        ("ncf", "default", {"hidden": []}),
+        ("hybrid", "default", {"seen_by_mlp": 5}),
+        ("mf", "notebook", {"kind": "ncf"}),
+        ("ncf", "notebook", {"layers": 2}),
+        ("mf", "default", {"kind": "mf", "recipe": "notebook"}),
+        ("bias", "default", {"kind": "mf"}),
+    ],
+)
+def test_a_model_that_its_manifest_does_not_describe_is_refused(
+    tmp_path: Path, model: str, recipe: str, changes: dict[str, object]
+) -> None:
+    settings = {} if model == "bias" else {"embedding_dim": 8, "epochs": 1}
+    run = train_on(write_world(tmp_path / "world"), model=model, recipe=recipe, settings=settings)
+    path = saved(run, tmp_path / "run")
+    described = json.loads((path / MANIFEST).read_text())["model"]
+    edit_manifest(path, model=described | changes)
+    with pytest.raises(CorruptRunError):
+        load_run(path)
 
 
 def test_the_source_reads_nothing_that_can_run_code() -> None:

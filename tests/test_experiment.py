@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny_world import N_BOOKS, N_READERS, Row, rows_of_a_world, train_on, write_ratings, write_world
+from tiny_world import N_BOOKS, N_READERS, Row, rows_of_a_world, train_on, write_ratings, write_rows, write_world
 
 from shelfwise import experiment
 from shelfwise.artifact import Run, load_run, save_run
-from shelfwise.data.split import TEST, TRAIN, VALID
+from shelfwise.data.scale import Scale
+from shelfwise.data.sources import load_dataset
+from shelfwise.data.split import GIVEN_VALID, TEST, TRAIN, VALID
 from shelfwise.errors import BadValueError, MissingDataError
 from shelfwise.evaluation.report import Result
-from shelfwise.experiment import OtherFiles, evaluate, prepared_of
+from shelfwise.experiment import OtherFiles, TrainSettings, evaluate, prepared_of, provenance
 from shelfwise.models.contract import FitInputs
 
 FIXED = {"reader_shrinkage": 2.0, "book_shrinkage": 4.0}
@@ -125,6 +129,116 @@ def test_final_refits_on_everything_after_the_report(run: Run, tmp_path: Path) -
     assert int(run.model.book_counts.sum()) == int((run.parts == TRAIN).sum())
     with pytest.raises(MissingDataError, match="no test ratings"):
         evaluate(final)
+
+
+NETWORK = {"model": "ncf", "settings": {"embedding_dim": 8, "epochs": 3, "batch_size": 32}}
+
+
+def test_a_network_is_fitted_chosen_and_refitted_without_the_test_part(tmp_path: Path) -> None:
+    rows = rows_of_a_world(n_readers=30)
+    before = train_on(write_world(tmp_path / "a", rows), **NETWORK)
+    parts = parts_of(before)
+    changed = with_stars_permuted(rows, lambda row: parts[(row[0], row[1])] == TEST)
+    after = train_on(write_world(tmp_path / "b", changed), **NETWORK)
+    assert_same_model(before, after)
+    errors = [[epoch["valid_mse"] for epoch in history_of(run)] for run in (before, after)]
+    assert errors[0] == errors[1]
+    assert without_seconds(results_of(before)) != without_seconds(results_of(after))
+
+
+def history_of(run: Run) -> list[dict[str, Any]]:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    history: list[dict[str, Any]] = json.loads(run.documents["history.json"], parse_constant=refuse)
+    return history
+
+
+def test_the_history_is_json_and_has_a_plot_with_and_without_validation(tmp_path: Path) -> None:
+    world, train, _, files = own_files(tmp_path)
+    split = {"split": {"kind": "files"}}
+    for others, measured in ((OtherFiles(files["valid"]), True), (OtherFiles(test_ratings=files["test"]), False)):
+        run = train_on(world, ratings=train, files=others, **NETWORK, **split)
+        history = history_of(run)
+        assert history[0]["epoch"] == 1
+        assert all((epoch["valid_mse"] is not None) == measured for epoch in history)
+        assert run.documents["loss.png"].startswith(b"\x89PNG")
+
+
+def spy_on_fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, FitInputs]]:
+    """The loop settings and inputs of every fit from here on."""
+    seen: list[tuple[Any, FitInputs]] = []
+    fit_model = experiment.fit_model
+
+    def spy(config: Any, loop: Any, inputs: FitInputs, checkpoint: Any = None) -> Any:
+        seen.append((loop, inputs))
+        return fit_model(config, loop, inputs, checkpoint)
+
+    monkeypatch.setattr(experiment, "fit_model", spy)
+    return seen
+
+
+def test_a_refit_of_a_network_takes_as_many_epochs_as_were_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fits = spy_on_fits(monkeypatch)
+    run = train_on(write_world(tmp_path), **NETWORK, final=True)
+    errors = [epoch["valid_mse"] for epoch in history_of(run)]
+    assert int(np.argmin(errors)) > 0, "choose settings at which the first epoch is not the best"
+    assert fits[0][0].stop_after is None
+    assert fits[-1][0].stop_after == int(np.argmin(errors)) + 1
+    assert len(fits[-1][1].train) == len(rows_of_a_world())
+
+
+def test_the_shelves_of_new_readers_are_given_for_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = spy_on_fits(monkeypatch)
+    split = {"kind": "new-readers", "valid": 0.3, "test": 0.3, "given": 5}
+    run = train_on(write_world(tmp_path, rows_of_a_world(n_readers=30)), settings=FIXED, split=split)
+    inputs = fits[0][1]
+    assert inputs.given is not None
+    assert inputs.valid is not None
+    assert [len(inputs.train), len(inputs.valid), len(inputs.given)] == [
+        int((run.parts == part).sum()) for part in (TRAIN, VALID, GIVEN_VALID)
+    ]
+    assert len(inputs.given)
+
+
+def test_the_signature_tells_everything_that_decides_a_run(tmp_path: Path) -> None:
+    world, train, _, files = own_files(tmp_path)
+    data = load_dataset(world, ratings=train)
+    settings = TrainSettings.parse({"model": "bias", "split": {"kind": "files"}})
+    embedding = write_rows(tmp_path / "embedding.csv", "book_id,a", [(book, book) for book in range(1, N_BOOKS + 1)])
+    others = [
+        OtherFiles(),
+        OtherFiles(valid_ratings=files["valid"]),
+        OtherFiles(test_ratings=files["valid"]),
+        OtherFiles(valid_ratings=files["test"]),
+        OtherFiles(files["valid"], files["test"]),
+        OtherFiles(embedding=embedding),
+        OtherFiles(embedding=embedding, embedding_ids="catalogue"),
+    ]
+    signatures = {provenance(data, settings, files)["signature"] for files in others}
+    for changed in (
+        provenance(data, settings.model_copy(update={"seed": 1}), OtherFiles()),
+        provenance(load_dataset(world), settings, OtherFiles()),
+        provenance(load_dataset(world, ratings=train, scale=Scale(1, 10)), settings, OtherFiles()),
+    ):
+        signatures.add(changed["signature"])
+    assert len(signatures) == len(others) + 3
+    copy = write_world(tmp_path / "a copy", [(1, 1, 1)])
+    again = provenance(load_dataset(copy, ratings=train), settings, OtherFiles())
+    assert again["signature"] == provenance(data, settings, OtherFiles())["signature"]
+    with pytest.raises(MissingDataError, match=r"nowhere\.csv"):
+        provenance(data, settings, OtherFiles(valid_ratings=tmp_path / "nowhere.csv"))
+
+
+def test_a_run_keeps_what_it_was_made_from(tmp_path: Path) -> None:
+    world, train, _, files = own_files(tmp_path)
+    others = OtherFiles(files["valid"], files["test"])
+    run = train_on(world, ratings=train, files=others, split={"kind": "files"})
+    assert run.data["fingerprint"] == load_dataset(world, ratings=train).fingerprint
+    digests = {name: hashlib.sha256(files[name].read_bytes()).hexdigest() for name in ("valid", "test")}
+    assert run.data["other_files"] == {f"{name}_ratings": digest for name, digest in digests.items()}
 
 
 # The user's own files.
@@ -246,6 +360,23 @@ def test_a_newer_rating_on_the_shelf_counts_in_measuring(run: Run, tmp_path: Pat
     assert after[1].model == "global-mean"
 
 
+def test_what_is_given_of_the_test_part_is_no_longer_asked(run: Run, tmp_path: Path) -> None:
+    parts = parts_of(run)
+    tested = [row for row in rows_of_a_world() if parts[(row[0], row[1])] == TEST]
+    shelf = write_ratings(tmp_path / "shelf.csv", tested[:2])
+    assert evaluate(run, shelf=shelf)[0].measures.stars["n"] == len(tested) - 2
+
+
+def test_new_readers_do_not_change_what_was_learned_about_others(tmp_path: Path) -> None:
+    """A reader whose id comes first moves every index but those of the training."""
+    settings = {"embedding_dim": 4, "epochs": 2, "adam_epochs": 2, "adam_learning_rate": 0.05, "batch_size": 16}
+    run = train_on(write_world(tmp_path / "world"), model="mf", recipe="notebook", settings=settings)
+    shelf = write_ratings(tmp_path / "shelf.csv", [(-7, 1, 5), (-7, 2, 1)])
+    alone, with_others = evaluate(run)[0].measures, evaluate(run, shelf=shelf)[0].measures
+    assert with_others.stars == pytest.approx(alone.stars)
+    assert with_others.ranking == pytest.approx(alone.ranking)
+
+
 def test_a_shelf_and_a_test_file_that_share_a_pair_do_not_tell_the_answer(run: Run, tmp_path: Path) -> None:
     test = write_ratings(tmp_path / "test.csv", [("new", 1, 1), ("new", 2, 1), ("new", 3, 1)])
     shelf = write_ratings(tmp_path / "shelf.csv", [("new", 1, 1), ("new", 9, 5)])
@@ -271,25 +402,19 @@ def test_events_that_foretell_a_held_out_rating_are_not_used(tmp_path: Path, mon
     rows = rows_of_a_world()
     rated = {(int(str(r)), int(str(b))) for r, b, _ in rows}
     everything = [(r, b) for r in range(1, N_READERS + 1) for b in range(1, N_BOOKS + 1)]
-    seen: list[FitInputs] = []
-    fit_model = experiment.fit_model
-
-    def spy(config: Any, loop: Any, inputs: FitInputs, checkpoint: Any = None) -> Any:
-        seen.append(inputs)
-        return fit_model(config, loop, inputs, checkpoint)
-
-    monkeypatch.setattr(experiment, "fit_model", spy)
+    fits = spy_on_fits(monkeypatch)
     run = train_on(write_world(tmp_path, rows, events=everything), settings=FIXED)
     parts = parts_of(run)
-    inputs = seen[0]
+    inputs = fits[0][1]
     assert inputs.events is not None
     users, books = (values + 1 for values in inputs.events)
     used = set(zip(users.tolist(), books.tolist(), strict=True))
     assert used == {pair for pair in everything if pair not in rated or parts[pair] == TRAIN}
     assert len(run.events.item_idx) == len(everything)  # all are kept: they are left out of lists
-    seen.clear()
+    fits.clear()
     evaluate(run)
-    for inputs in seen:
+    assert fits
+    for _, inputs in fits:
         assert inputs.events is not None
         users, books = (values + 1 for values in inputs.events)
         assert set(zip(users.tolist(), books.tolist(), strict=True)) == used

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from tiny_world import N_BOOKS, rows_of_a_world, train_on, write_ratings, write_rows, write_world
 
+from shelfwise.data.shelves import Shelves
+from shelfwise.data.split import TRAIN
 from shelfwise.data.vocabulary import Id
-from shelfwise.errors import AmbiguousIdsError, BadValueError, DataError, UnknownBookError, UsageError
+from shelfwise.errors import AmbiguousIdsError, BadValueError, DataError, FormatError, UnknownBookError, UsageError
 from shelfwise.experiment import OtherFiles
 from shelfwise.recommender import NEW_READER, Recommender
 
@@ -192,6 +194,20 @@ def test_stars_outside_the_scale_are_refused(recommender: Recommender, tmp_path:
         recommender.read_shelf(write_ratings(tmp_path / "shelf.csv", [("ann", 1, 5), ("ann", 2, stars)]))
 
 
+@pytest.mark.parametrize("stars", ["good", "5", None])
+def test_stars_that_are_no_number_are_refused(recommender: Recommender, stars: object) -> None:
+    with pytest.raises(BadValueError, match="not on the scale 1-5"):
+        recommender.recommend(ratings=[(1, stars)])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("name", [2**70, -1, "", "ann", "007"])
+def test_a_new_reader_may_have_any_name(recommender: Recommender, name: Id) -> None:
+    ratings: list[tuple[Id, float]] = [(1, 5), (2, 1)]
+    books = recommender.recommend(name, ratings=ratings)
+    assert books["user_id"].to_list() == [name] * 10
+    assert books.drop("user_id").equals(recommender.recommend(ratings=ratings).drop("user_id"))
+
+
 @pytest.mark.parametrize("rule", ["first", "last", "mean", "drop"])
 def test_a_book_rated_twice_counts_as_in_training(tmp_path: Path, rule: str) -> None:
     recommender = Recommender(train_on(write_world(tmp_path / "world"), duplicates=rule))
@@ -208,6 +224,37 @@ def test_a_book_rated_twice_counts_as_in_training(tmp_path: Path, rule: str) -> 
     from_file = recommender.predict(everything, recommender.read_shelf(file))["stars"].to_numpy()
     np.testing.assert_array_equal(from_file, expected)
     np.testing.assert_array_equal(stars_of(recommender, NEW_READER, twice), expected)
+
+
+# Models that learned about single readers.
+
+
+def scores_by_hand(recommender: Recommender, shelves: Shelves, trained: int, books: pl.Series) -> list[float]:
+    model, vocabulary = recommender.run.model, recommender.run.catalogue.vocabulary
+    scores = model.scores(model.fold_in(shelves, np.array([trained], dtype=np.int32)))[0]
+    return [float(score) for score in scores[vocabulary.find(books)]]
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_what_was_learned_about_a_reader_counts_while_the_shelf_is_the_trained_one(tmp_path: Path, final: bool) -> None:
+    settings = {"embedding_dim": 4, "epochs": 2, "adam_epochs": 2, "adam_learning_rate": 0.05, "batch_size": 16}
+    recommender = Recommender(
+        train_on(write_world(tmp_path), model="mf", recipe="notebook", settings=settings, final=final)
+    )
+    run = recommender.run
+    for reader in range(len(run.readers)):
+        shelf = run.shelves.take([reader])
+        own = run.parts[run.shelves.rows == reader]
+        listed = recommender.recommend(run.readers.ids[reader], n=N_BOOKS)
+        as_trained, as_new = (scores_by_hand(recommender, shelf, idx, listed["book_id"]) for idx in (reader, -1))
+        assert as_trained != pytest.approx(as_new, abs=1e-3)
+        unchanged = bool((own == TRAIN).all())
+        assert unchanged or not final
+        assert listed["score"].to_list() == pytest.approx(as_trained if unchanged else as_new, abs=1e-5)
+        newer = recommender.recommend(run.readers.ids[reader], ratings=[(listed["book_id"][0], 1)], n=N_BOOKS)
+        merged = shelf.merge(Shelves.build([0], run.catalogue.vocabulary.find(listed["book_id"][:1]), [1], 1))
+        expected = scores_by_hand(recommender, merged, -1, newer["book_id"])
+        assert newer["score"].to_list() == pytest.approx(expected, abs=1e-5)
 
 
 # Predictions of pairs.
@@ -229,6 +276,13 @@ def test_predict_keeps_rows_order_and_other_columns(recommender: Recommender) ->
     assert predicted["stars"].is_between(1, 5).all()
     shuffled = recommender.predict(frame.reverse())
     assert shuffled.reverse().equals(predicted)
+
+
+@pytest.mark.parametrize("name", ["stars", "basis"])
+def test_a_column_that_the_prediction_would_replace_is_not_lost(recommender: Recommender, name: str) -> None:
+    frame = pairs((1, 1)).with_columns(pl.lit(5.0).alias(name))
+    with pytest.raises(FormatError, match=f"column '{name}' of its own"):
+        recommender.predict(frame)
 
 
 def test_the_basis_says_on_what_an_answer_rests(tmp_path: Path) -> None:

@@ -60,10 +60,11 @@ MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.safetensors"
 # What the files of a damaged run, or of one written by hand, may raise when they are read.
 UNREADABLE = (
-    KeyError,
+    LookupError,
     TypeError,
     ValueError,
     OSError,
+    RuntimeError,
     UsageError,
     ConfigError,
     pl.exceptions.PolarsError,
@@ -159,8 +160,8 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     _recover(path)
     manifest = read_manifest(path)
-    _check_files(path, manifest)
     try:
+        _check_files(path, manifest)
         config = model_config(manifest.model["kind"], manifest.model["recipe"], manifest.model)
         model = model_class(config).from_state(
             config,
@@ -201,7 +202,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         version = raw["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise CorruptRunError(f"{file} is not a manifest: {error!r}", hint="restore a copy of the run") from error
     if version != FORMAT_VERSION:
         raise RunVersionError(
@@ -309,11 +310,12 @@ def _prefix(path: Path) -> str:
 
 
 def _recover(path: Path) -> None:
-    """Put the old run back if a save without atomic exchange was killed between its two renames."""
+    """Put the old run back if a save without atomic exchange was killed between its two renames. Raises OutputError."""
     path = path.resolve()
     if not path.exists():
         for old in path.parent.glob(f"{glob.escape(_prefix(path))}*-old"):
-            old.rename(path)
+            with output_errors(path), suppress(FileNotFoundError):  # another process was faster
+                old.rename(path)
             return
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from shelfwise.data.prepare import DataSettings, Prepared, prepare
 from shelfwise.data.ratings import Ratings, clean, read_ratings
 from shelfwise.data.sources import DataSet
 from shelfwise.data.split import GIVEN_TEST, GIVEN_VALID, TEST, TRAIN, VALID, OwnFiles
+from shelfwise.data.tables import content_digest
 from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.errors import MissingDataError
 from shelfwise.evaluation.plots import loss_curves
@@ -43,6 +45,15 @@ class OtherFiles:
     embedding: Path | None = None
     embedding_ids: IdSpace | None = None
 
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the unpacked content of each file that is given, hex. Raises MissingDataError, FormatError."""
+        files = {
+            "valid_ratings": self.valid_ratings,
+            "test_ratings": self.test_ratings,
+            "embedding": self.embedding,
+        }
+        return {name: content_digest(path) for name, path in files.items() if path is not None}
+
 
 class TrainSettings(DataSettings):
     """All that a run was asked for; kept in its manifest.
@@ -63,6 +74,23 @@ class TrainSettings(DataSettings):
         return model_config(self.model, self.recipe, others), loop_settings(self.recipe, loop)
 
 
+def provenance(data: DataSet, settings: TrainSettings, files: OtherFiles) -> dict[str, Any]:
+    """What a run is made from, for its manifest. `signature` is a hash of all that decides the run, hex.
+
+    Raises MissingDataError, FormatError.
+    """
+    origin = {
+        "name": data.name,
+        "edition": data.edition,
+        "fingerprint": data.fingerprint,
+        "scale": str(data.ratings.scale),
+        "ids": data.ratings.ids,
+        "other_files": files.digests(),
+    }
+    decisive = {**origin, "name": None, "settings": settings.model_dump(mode="json"), "ids_too": files.embedding_ids}
+    return {**origin, "signature": hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()}
+
+
 def train(
     data: DataSet,
     settings: TrainSettings,
@@ -78,6 +106,7 @@ def train(
     """
     files = files or OtherFiles()
     config, loop = settings.parsed()
+    origin = provenance(data, settings, files)
     embedding = (
         None if files.embedding is None else read_embedding(files.embedding, data.catalogue, files.embedding_ids)
     )
@@ -85,9 +114,8 @@ def train(
     prepared, audit = prepare(data, settings, valid_ratings=files.valid_ratings, test_ratings=files.test_ratings)
     lab = Lab(features, settings.seed, loop, on_progress)
     config, tried = choose(config, prepared, lab)
-    signature = hashlib.sha256((settings.model_dump_json() + data.fingerprint).encode()).hexdigest()
     model, history, seconds = fit(
-        config, prepared, lab, None if checkpoint is None else Checkpoint(checkpoint, signature)
+        config, prepared, lab, None if checkpoint is None else Checkpoint(checkpoint, origin["signature"])
     )
     if history:
         lab = replace(lab, loop=loop.model_copy(update={"stop_after": best_epoch(history)}))
@@ -100,7 +128,7 @@ def train(
     if settings.final:
         prepared = prepared.with_parts(np.full_like(prepared.parts, TRAIN))
         model, _, _ = fit(config, prepared, lab)
-    return pack(model, data, features, prepared, settings, report, history)
+    return pack(model, origin, features, prepared, settings, report, history)
 
 
 @dataclass(frozen=True)
@@ -232,21 +260,22 @@ def _read(run: Run, path: Path, ids: IdSpace | None) -> Ratings:
 
 def pack(
     model: Model,
-    data: DataSet,
+    origin: dict[str, Any],
     features: BookFeatures,
     prepared: Prepared,
     settings: TrainSettings,
     report: Report,
     history: History,
 ) -> Run:
-    """Everything that a run holds."""
+    """Everything that a run holds; `origin` as provenance() gives it."""
     ratings = prepared.ratings
     documents = {}
     if history:
-        documents = {"history.json": json.dumps(history, indent=2).encode(), "loss.png": loss_curves(history)}
+        epochs = [{name: value if math.isfinite(value) else None for name, value in e.items()} for e in history]
+        documents = {"history.json": json.dumps(epochs, indent=2).encode(), "loss.png": loss_curves(history)}
     return Run(
         model=model,
-        catalogue=data.catalogue,
+        catalogue=features.catalogue,
         space=features.space,
         content=features.content,
         readers=ratings.readers,
@@ -254,13 +283,7 @@ def pack(
         parts=prepared.parts[np.lexsort((ratings.item_idx, ratings.user_idx))],  # the order of shelves
         events=prepared.events,
         settings=settings.model_dump(mode="json"),
-        data={
-            "name": data.name,
-            "edition": data.edition,
-            "fingerprint": data.fingerprint,
-            "scale": str(ratings.scale),
-            "ids": data.ratings.ids,
-        },
+        data=origin,
         report=report.model_dump(mode="json"),
         documents=documents,
     )

@@ -17,7 +17,7 @@ from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.data.split import TEST, TRAIN
 from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
-from shelfwise.errors import BadValueError, UnknownBookError, UsageError
+from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.models.blocks import RANK_BLOCK, predict, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Rows, silent
@@ -96,7 +96,7 @@ class Recommender:
         """
         scale = self.run.model.scale
         for book_id, value in ratings:
-            if not scale.contains([value])[0]:
+            if isinstance(value, str) or not scale.contains([value])[0]:
                 raise BadValueError(
                     f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
                 )
@@ -126,9 +126,13 @@ class Recommender:
         """The rows of `pairs` (user_id, book_id, any other column) plus stars and basis.
 
         Unknown readers and books get an answer too; `basis` says on what it rests (models.contract.BASES).
-        Raises MissingColumnError, BadValueError, AmbiguousIdsError.
+        Raises MissingColumnError, BadValueError, AmbiguousIdsError; FormatError where a column of pairs would be lost.
         """
         path = Path(where)
+        if taken := {"stars", "basis"} & set(pairs.columns):
+            raise FormatError(
+                f"{path} has a column {min(taken)!r} of its own, where the prediction is to stand", hint="rename it"
+            )
         users = present(pairs[need_column(pairs, READER_NAMES, path, "readers")], path, "reader id")
         books = as_ids(present(pairs[need_column(pairs, BOOK_ID_NAMES, path, "books")], path, "book id"))
         book_ids, _ = to_catalogue_ids(books, self.run.catalogue, ids, where)
@@ -162,7 +166,8 @@ class Recommender:
         shelf = None if ratings is None else self.shelf_of(ratings)
         name: Id = NEW_READER if reader is None else reader
         if shelf is not None:
-            shelf = OutsideRatings(Vocabulary([name]), shelf.shelves, shelf.n_unknown, shelf.unknown_books)
+            reader_id = Vocabulary(as_ids(pl.Series([name])))
+            shelf = OutsideRatings(reader_id, shelf.shelves, shelf.n_unknown, shelf.unknown_books)
         return pl.concat(self.recommend_all(pl.Series([name]), shelf, n=n))
 
     def recommend_all(

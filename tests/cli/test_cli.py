@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from safetensors import safe_open
 from tiny_world import N_BOOKS, rows_of_a_world, write_ratings, write_rows, write_world
 
 from shelfwise.cli import main
@@ -181,6 +182,31 @@ def test_a_run_that_is_there_is_refused_replaced_or_resumed(shell: Shell, world:
     assert json.loads((run / "manifest.json").read_text())["settings"]["seed"] == 9
 
 
+def test_what_is_left_of_a_training_is_refused_or_begun_again(shell: Shell, world: Path, tmp_path: Path) -> None:
+    words = ("train", world, "--model", "mf", "--epochs", 1, "--embedding-dim", 4, "--out", tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"half a checkpoint")
+    assert_refused(shell(*words), 1, "broken off", "--resume")
+    assert_refused(shell(*words, "--resume"), 1, "checkpoint.safetensors", "--overwrite")
+    assert shell(*words, "--overwrite").code == 0
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_only_the_same_training_is_resumed(shell: Shell, world: Path, tmp_path: Path) -> None:
+    rows = rows_of_a_world()
+    train, valid, other = (write_ratings(tmp_path / f"{place}.csv", rows[place::3]) for place in range(3))
+    words = ("train", world, "--model", "bias", "--out", tmp_path / "run", "--train-ratings", train)
+    assert shell(*words, "--valid-ratings", valid, "--test-ratings", other).code == 0
+    assert "nothing to resume" in shell(*words, "--valid-ratings", valid, "--test-ratings", other, "--resume").err
+    for changed in (
+        ("--valid-ratings", other, "--test-ratings", other),
+        ("--valid-ratings", valid, "--test-ratings", valid),
+        ("--valid-ratings", valid),
+        ("--valid-ratings", valid, "--test-ratings", other, "--scale", "1-10"),
+    ):
+        assert_refused(shell(*words, *changed, "--resume"), 1, "other settings or data", "--overwrite")
+
+
 def test_a_failed_training_leaves_the_run_that_was_there(shell: Shell, run: Path, tmp_path: Path) -> None:
     before = {file.name: file.read_bytes() for file in run.iterdir()}
     bad = write_world(tmp_path / "bad", [(1, 1, "five")])
@@ -195,8 +221,103 @@ def test_wrong_settings_are_told_before_the_data_is_read(shell: Shell, tmp_path:
     assert_refused(shell(*words, "bias", "--set", "book_shrinkage=-1"), 2, "book_shrinkage")
     assert_refused(shell(*words, "bias", "--set", "x"), 2, "NAME=VALUE")
     assert_refused(shell(*words, "bias", "--test-ratings", "f.csv"), 2, "--train-ratings")
+    assert_refused(shell(*words, "bias", "--k", 3), 2, "--k does not go with --split random")
+    assert_refused(shell(*words, "bias", "--k", 3, "--split", "time"), 2, "--k does not go with --split time")
+    own = (*words, "bias", "--train-ratings", "f.csv")
+    assert_refused(shell(*own, "--split", "random"), 2, "do not go with --train-ratings")
+    assert_refused(shell(*own, "--k", 3), 2, "do not go with --train-ratings")
     assert_refused(shell(*words, "bias"), 1, "no data set 'nowhere'")
     assert not (tmp_path / "run").exists()
+
+
+def manifest_of(run: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return manifest
+
+
+def test_final_duplicates_and_settings_reach_the_training(shell: Shell, tmp_path: Path) -> None:
+    world = write_world(tmp_path / "world", [*rows_of_a_world(), (1, rows_of_a_world()[0][1], 5)])
+    (tmp_path / "settings.toml").write_text("reader_shrinkage = 7.0\nbook_shrinkage = 8.0\n")
+    words = ("train", world, "--model", "bias", "--out", tmp_path / "run", "--final", "--duplicates", "drop")
+    assert shell(*words, "--config", tmp_path / "settings.toml", "--set", "book_shrinkage=9").code == 0
+    manifest = manifest_of(tmp_path / "run")
+    assert manifest["model"] | {"reader_shrinkage": 7.0, "book_shrinkage": 9.0} == manifest["model"]
+    assert manifest["report"]["audit"]["n_ratings"] == len(rows_of_a_world()) - 1
+    assert_refused(shell("evaluate", tmp_path / "run"), 1, "no test ratings")  # all are fitted
+    assert_refused(shell(*words, "--overwrite", "--config", tmp_path / "no.toml"), 1, "no.toml")
+    (tmp_path / "settings.toml").write_text("reader_shrinkage: 7")
+    assert_refused(shell(*words, "--overwrite", "--config", tmp_path / "settings.toml"), 2, "settings.toml")
+
+
+def test_ratings_of_unknown_books_are_counted_or_fatal_as_asked(shell: Shell, tmp_path: Path) -> None:
+    world = write_world(tmp_path / "world", [*rows_of_a_world(), (1, 999, 5)])
+    words = ("train", world, "--model", "bias", "--out", tmp_path / "run")
+    assert_refused(shell(*words, "--unknown-books", "error"), 1, "999", "--unknown-books keep-out")
+    assert not (tmp_path / "run").exists()
+    assert json.loads(shell(*words, "--json").out)["audit"]["n_unknown_book_rows"] == 1
+
+
+def test_a_ratings_file_may_take_its_catalogue_from_elsewhere_and_name_its_columns(
+    shell: Shell, world: Path, tmp_path: Path
+) -> None:
+    own = write_rows(tmp_path / "loans.csv", "who,what,how,when", [(*row, 1) for row in rows_of_a_world()])
+    words = (own, "--catalogue", world, "--columns")
+    names = "reader=who,book=what,stars=how"
+    audited = shell("audit", *words, names, "--json")
+    assert json.loads(audited.out)["n_books"] == N_BOOKS
+    assert shell("train", *words, names, "--model", "bias", "--out", tmp_path / "run").code == 0
+    assert "The " in shell("similar", tmp_path / "run", "--book", 1).out  # titles come from the catalogue
+    assert_wrong_call(shell("audit", *words, "reader=who,book="), "reader=NAME")
+    assert_wrong_call(shell("audit", *words, "owner=who"), "reader=NAME")
+    assert_refused(shell("audit", *words, "reader=nobody"), 1, "no column 'nobody'")
+    assert_refused(shell("audit", own, "--catalogue", own, "--columns", names), 1, "books.*")
+
+
+def test_audit_of_another_file_counts_repeats_as_asked(shell: Shell, world: Path, tmp_path: Path) -> None:
+    own = write_ratings(tmp_path / "own.csv", [(1, 1, 5), (1, 1, 3), (2, 1, 4), (2, 2, 2)])
+    first, dropped = (
+        json.loads(shell("audit", world, "--ratings", own, "--duplicates", rule, "--json").out)
+        for rule in ("first", "drop")
+    )
+    assert (first["n_rows"], first["n_ratings"], dropped["n_ratings"]) == (4, 3, 2)
+    assert_refused(shell("audit", world, "--ratings", own, "--duplicates", "error"), 1, "more than once")
+
+
+def test_the_id_space_may_be_said(shell: Shell, tmp_path: Path) -> None:
+    """Book 1 has the Goodreads id 1001. Ids of both spaces in one file are refused until it is said which they are."""
+    world = write_world(tmp_path / "world", goodreads=True)
+    run = tmp_path / "run"
+    assert shell("train", world, "--model", "bias", "--out", run).code == 0
+    mixed = write_ratings(tmp_path / "mixed.csv", [("ann", 1, 5), ("ann", 1002, 4)])
+    for words in (
+        ("predict", run, mixed),
+        ("recommend", run, "--shelf", mixed),
+        ("evaluate", run, "--test-ratings", mixed),
+        ("train", world, "--model", "bias", "--out", tmp_path / "new", "--train-ratings", mixed),
+    ):
+        assert_refused(shell(*words), 1, "--ids catalogue")
+    for ids, known in (("catalogue", 1), ("goodreads", 1002)):
+        predicted = shell("predict", run, mixed, "--ids", ids).table
+        assert predicted.filter(pl.col("basis") == "book")["book_id"].to_list() == [known]
+        listed = shell("recommend", run, "--shelf", mixed, "--ids", ids, "-n", N_BOOKS).table
+        assert known % 1000 not in listed["book_id"]
+        assert len(listed) == N_BOOKS - 1
+        evaluated = shell("evaluate", run, "--test-ratings", mixed, "--ids", ids, "--json")
+        assert json.loads(evaluated.out)[0]["measures"]["stars"]["n"] == 1
+
+
+def test_an_embedding_from_a_file_reaches_the_model(shell: Shell, world: Path, tmp_path: Path) -> None:
+    numbers = [(book, book % 2, 1 - book % 2) for book in range(1, N_BOOKS + 1)]
+    file = write_rows(tmp_path / "embedding.csv", "book_id,a,b", numbers)
+    words = ("train", world, "--model", "hybrid", "--recipe", "notebook", "--epochs", 1, "--embedding-dim", 4)
+    assert shell(*words, "--embedding", file, "--out", tmp_path / "own").code == 0
+    with safe_open(tmp_path / "own" / "model.safetensors", "numpy") as tensors:
+        assert tensors.get_tensor("books.content").tolist() == [list(row[1:]) for row in numbers]
+    assert list(manifest_of(tmp_path / "own")["data"]["other_files"]) == ["embedding"]
+    write_rows(file, "book_id,a,b", [*numbers[:3], (4, 1, "")])
+    assert_refused(shell(*words, "--embedding", file, "--out", tmp_path / "new"), 1, "row 5")
+    assert_refused(shell(*words, "--embedding", tmp_path / "no.npz", "--out", tmp_path / "new"), 1, "no.npz")
+    assert not (tmp_path / "new").exists()
 
 
 # evaluate
@@ -246,11 +367,30 @@ def test_predict_writes_the_rows_of_pairs_and_two_columns_more(
     assert not list(tmp_path.glob(".*")), "a temporary file was left"
 
 
-def test_predict_prints_csv_in_a_pipe(shell: Shell, run: Path, tmp_path: Path) -> None:
-    done = shell("predict", run, write_rows(tmp_path / "pairs.csv", "user_id,book_id", [(1, 1), (1, 2)]))
+def test_predict_prints_csv_in_a_pipe_or_json(shell: Shell, run: Path, tmp_path: Path) -> None:
+    pairs = write_rows(tmp_path / "pairs.csv", "user_id,book_id,note", [(1, 1, "NaN"), (1, 2, 0.5)])
+    done = shell("predict", run, pairs)
     assert done.code == 0
-    assert done.table.columns == ["user_id", "book_id", "stars", "basis"]
+    assert done.table.columns == ["user_id", "book_id", "note", "stars", "basis"]
     assert len(done.table) == 2
+    as_json = shell("predict", run, pairs, "--json")
+    assert as_json.code == 0
+    assert [row["stars"] for row in json.loads(as_json.out)] == pytest.approx(done.table["stars"].to_list())
+
+
+def test_ids_that_look_like_decimals_are_told_apart(shell: Shell, tmp_path: Path) -> None:
+    rows = [(f"1.{reader}", book, stars) for reader, book, stars in rows_of_a_world()]
+    assert {"1.1", "1.10"} <= {reader for reader, _, _ in rows}
+    world = write_world(tmp_path / "world", rows)
+    assert shell("train", world, "--model", "bias", "--out", tmp_path / "run").code == 0
+    pairs = write_rows(tmp_path / "pairs.csv", "user_id,book_id", [("1.1", 1), ("1.10", 1)])
+    predicted = shell("predict", tmp_path / "run", pairs)
+    ids, stars = zip(*(line.split(",")[::2] for line in predicted.out.splitlines()[1:]), strict=True)
+    assert ids == ("1.1", "1.10")
+    assert stars[0] != stars[1]
+    listed = shell("recommend", tmp_path / "run", "--readers", pairs, "-n", 1)
+    assert [line.split(",")[0] for line in listed.out.splitlines()[1:]] == ["1.1", "1.10"]
+    assert "not known" not in listed.err
 
 
 def test_a_failed_call_leaves_the_file_that_was_there(shell: Shell, run: Path, tmp_path: Path) -> None:
@@ -299,6 +439,12 @@ def test_recommend_for_the_readers_in_a_file(shell: Shell, run: Path, tmp_path: 
     done = shell("recommend", run, "--readers", readers, "-n", 1)
     assert done.code == 0
     assert done.table["user_id"].to_list() == [5, 2]
+    assert "not known" not in done.err
+    shelf = write_ratings(tmp_path / "shelf.csv", [("ann", 1, 5)])
+    write_rows(readers, "user_id", [(5,), ("ann",), ("eve",)])
+    mixed = shell("recommend", run, "--readers", readers, "--shelf", shelf, "-n", 1)
+    assert mixed.table["user_id"].to_list() == ["5", "ann", "eve"]
+    assert "1 of 3 readers are not known" in mixed.err
 
 
 def test_recommend_by_a_shelf_alone_and_with_a_reader(shell: Shell, run: Path, tmp_path: Path) -> None:
@@ -361,7 +507,34 @@ def test_demo_runs_from_data_to_lists(shell: Shell, world: Path, tmp_path: Path)
     assert (tmp_path / "demo" / "manifest.json").is_file()
 
 
+def test_demo_refuses_its_place_before_the_work(shell: Shell, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").write_text("mine")
+    done = shell("demo", "--data", world, "--out", tmp_path / "demo")
+    assert_refused(done, 1, "is a file")
+    assert "data:" not in done.err
+
+
 # What holds for all.
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_titles_that_the_terminal_cannot_show_stop_nothing(shell: Shell, tmp_path: Path, encoding: str) -> None:
+    world = write_world(tmp_path / "world")
+    books = (world / "books.csv").read_text().replace("The dragons of", "Дракон é")
+    (world / "books.csv").write_text(books)
+    run = tmp_path / "run"
+    assert shell("train", world, "--model", "bias", "--out", run).code == 0
+
+    def call(*words: object) -> bytes:
+        command = [sys.executable, "-c", "from shelfwise.cli import main; main()", *map(str, words)]
+        environment = os.environ | {"PYTHONIOENCODING": encoding}
+        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+
+    everything = ("recommend", run, "--all", "-n", N_BOOKS)
+    assert "Дракон é" in call(*everything).decode()
+    assert any("Дракон é" in row["title"] for row in json.loads(call(*everything, "--json")))
+    assert b"Audit of" in call("audit", world)
+    assert b"Report on" in call("evaluate", run)
 
 
 def test_no_command_unknown_commands_and_help(shell: Shell) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from worlds import make_ratings
 
+from shelfwise.data.scale import Scale
 from shelfwise.data.sources import load_dataset
 from shelfwise.data.split import OwnFiles
 from shelfwise.data.tables import find_table, read_table
@@ -30,6 +31,33 @@ def test_biases_solve_their_equations() -> None:
     for u in range(3):
         beyond = [stars - mean - model.book_bias[i] for v, i, stars in ROWS if v == u]
         assert reader[u] == pytest.approx(sum(beyond) / (len(beyond) + 2), abs=1e-6)
+
+
+def test_biases_by_hand() -> None:
+    """One book, two readers with 5 and 1 stars: the mean is 3, the book is as good as that, so readers get it all."""
+    train = make_ratings([(0, 0, 5.0), (1, 0, 1.0)], 2, 1)
+    model = Bias.fit(BiasConfig(reader_shrinkage=1, book_shrinkage=1), FitInputs(train))
+    assert model.mean == 3
+    assert model.book_bias.tolist() == [0]
+    readers = model.fold_in(train.shelves())
+    assert readers.arrays["bias"].tolist() == [1, -1]  # (5 - 3) / (1 + 1)
+    assert model.stars(readers, np.array([0, 1, 0]), np.array([0, 0, -1], np.int32)).tolist() == [4, 2, 4]
+
+
+def test_one_reader_and_one_book_share_what_is_left_by_their_shrinkage() -> None:
+    """b_i = (r - b_u) / (1 + k) and b_u = (r - b_i) / (1 + l), so b_i = r l / (k + l + k l), with r beyond the mean."""
+    train = make_ratings([(0, 0, 5.0), (1, 1, 1.0)], 2, 2)
+    model = Bias.fit(BiasConfig(reader_shrinkage=2, book_shrinkage=3), FitInputs(train))
+    reader = model.fold_in(train.shelves()).arrays["bias"]
+    assert model.book_bias == pytest.approx([2 * 2 / 11, -2 * 2 / 11], abs=1e-3)
+    assert reader == pytest.approx([2 * 3 / 11, -2 * 3 / 11], abs=1e-3)
+
+
+def test_without_shrinkage_stars_that_are_sums_are_explained_in_full() -> None:
+    rows = [(u, i, 3.0 + (u - 1) * 0.5 + (i - 1) * 0.25) for u in range(3) for i in range(3)]
+    train = make_ratings(rows, 3, 3, Scale(1, 5, 0.25))
+    model = Bias.fit(BiasConfig(reader_shrinkage=0, book_shrinkage=0), FitInputs(train))
+    assert model.scores(model.fold_in(train.shelves())).ravel() == pytest.approx([s for *_, s in rows], abs=1e-3)
 
 
 def test_endless_shrinkage_leaves_the_mean() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -51,8 +52,11 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors raised on purpose become two lines on stderr and an exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a title is no reason to stop
     try:
-        app()
+        app(prog_name="shelfwise")
     except ShelfwiseError as error:
         say(f"error: {error.message}")
         if error.hint:

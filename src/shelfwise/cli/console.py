@@ -30,8 +30,15 @@ def say(text: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document to stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON document to stdout, in UTF-8."""
+    _print_data(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _print_data(text: str) -> None:
+    """Text for other programs to stdout: in UTF-8, whatever the terminal's encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.flush()
 
 
 def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
@@ -61,15 +68,17 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def print_frame(frame: pl.DataFrame, title: str = "") -> None:
-    """A frame to stdout: a table on a terminal, CSV in a pipe. Ids are printed as they are."""
+def print_frame(frame: pl.DataFrame, *, as_json: bool) -> None:
+    """A frame to stdout: JSON if asked for, else a table on a terminal, CSV in a pipe. Ids are printed as they are."""
+    if as_json:
+        print_json(json.loads(frame.write_json()))
+        return
     if not sys.stdout.isatty():
-        sys.stdout.buffer.write(frame.write_csv().encode())  # polars would turn a closed pipe into an error of its own
-        sys.stdout.flush()
+        _print_data(frame.write_csv())  # polars itself would turn a closed pipe into an error of its own
         return
     ids = [name for name in frame.columns if name.endswith("_id")]
     shown = frame.with_columns(pl.col(ids).cast(pl.String))
-    print_table(title, shown.columns, shown.iter_rows())
+    print_table("", shown.columns, shown.iter_rows())
 
 
 def write_frames(frames: Iterable[pl.DataFrame], path: Path) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import typer
 
-from shelfwise.artifact import load_run, save_run
+from shelfwise.artifact import check_place, load_run, save_run
 from shelfwise.cli.console import print_table, progress, say
 from shelfwise.cli.tables import show_audit, show_results
 from shelfwise.data.catalogue import Catalogue, plain
@@ -33,6 +33,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")] = Path("runs/demo"),
 ) -> None:
     """Get data, audit it, train, report, and recommend to a known and to a new reader."""
+    check_place(out, overwrite=True)  # before the work, not after it
     name = data or _find_data()
     loaded = load_dataset(name)
     say(f"data: {loaded.edition}, from {loaded.folder}")

@@ -9,11 +9,11 @@ import polars as pl
 import typer
 
 from shelfwise.cli import options
-from shelfwise.cli.console import print_frame, print_json, progress, say, write_frames
-from shelfwise.data.ratings import READER_NAMES, as_ids
-from shelfwise.data.tables import need_column, present, read_table
+from shelfwise.cli.console import print_frame, progress, say, write_frames
+from shelfwise.data.ratings import READER_NAMES, id_column
+from shelfwise.data.tables import need_column, read_table
 from shelfwise.errors import UsageError
-from shelfwise.recommender import Recommender
+from shelfwise.recommender import OutsideRatings, Recommender
 
 
 def recommend(
@@ -43,12 +43,14 @@ def recommend(
         known = recommender.run.readers.find(reader_ids)
         if known[0] >= 0:
             reader_ids = recommender.run.readers.take(known)
-        elif outside is None or outside.readers.find(reader_ids)[0] < 0:
+        elif _n_unknown(reader_ids, recommender, outside):
             say(f"reader {reader!r} is not known: the list is what suits everybody")
     elif readers is not None:
         table = read_table(readers)
         column = need_column(table, READER_NAMES, readers, "readers")
-        reader_ids = as_ids(present(table[column], readers, "reader id")).unique(maintain_order=True)
+        reader_ids = id_column(table, column, readers, "reader id").unique(maintain_order=True)
+        if n_unknown := _n_unknown(reader_ids, recommender, outside):
+            say(f"{n_unknown:,} of {len(reader_ids):,} readers are not known: their lists are what suits everybody")
     elif outside is not None and not everybody:
         reader_ids = outside.readers.ids
     with progress() as on_progress:
@@ -59,7 +61,13 @@ def recommend(
             frame = pl.concat(list(frames))
     if out is not None:
         say(f"wrote {n_rows:,} rows to {out}")
-    elif as_json:
-        print_json(frame.to_dicts())
     else:
-        print_frame(frame)
+        print_frame(frame, as_json=as_json)
+
+
+def _n_unknown(reader_ids: pl.Series, recommender: Recommender, outside: OutsideRatings | None) -> int:
+    """How many readers neither the run nor the ratings from outside know."""
+    unknown = recommender.run.readers.find(reader_ids) < 0
+    if outside is not None:
+        unknown &= outside.readers.find(reader_ids) < 0
+    return int(unknown.sum())

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shelfwise.cli import options
-from shelfwise.cli.console import print_frame, print_json
+from shelfwise.cli.console import print_frame
 from shelfwise.recommender import Recommender
 
 
@@ -18,8 +18,4 @@ def similar(
     as_json: options.AsJson = False,
 ) -> None:
     """The books nearest in content to a book: rank, book_id, title, similarity."""
-    frame = Recommender.load(run).similar(book, n)
-    if as_json:
-        print_json(frame.to_dicts())
-    else:
-        print_frame(frame)
+    print_frame(Recommender.load(run).similar(book, n), as_json=as_json)

@@ -19,7 +19,7 @@ from shelfwise.data.scale import parse_scale
 from shelfwise.data.sources import DataSet, load_dataset
 from shelfwise.errors import RunExistsError, UsageError
 from shelfwise.evaluation.report import Report
-from shelfwise.experiment import OtherFiles, TrainSettings
+from shelfwise.experiment import OtherFiles, TrainSettings, provenance
 from shelfwise.experiment import train as train_run
 from shelfwise.models.registry import DEFAULT_MODEL
 from shelfwise.training.recipes import Recipe
@@ -35,8 +35,9 @@ def train(
     recipe: Annotated[Recipe, typer.Option("--recipe", help="Named settings of the model.")] = "default",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the split and of the model.")] = 0,
     split: Annotated[
-        SplitKind, typer.Option("--split", help="How ratings fall into train, validation, test.")
-    ] = "random",
+        SplitKind | None,
+        typer.Option("--split", help="How ratings fall into train, validation, test. [default: random]"),
+    ] = None,
     k: Annotated[
         int | None,
         typer.Option(
@@ -110,7 +111,9 @@ def train(
             "settings": (read_toml(config) if config else {})
             | _parse_settings(setting or [])
             | {name: value for name, value in named.items() if value is not None},
-            "split": _split_settings(split, k, seed, own_files=bool(train_ratings), carve=valid_ratings is None),
+            "split": _own_files(split, k, seed, carve=valid_ratings is None)
+            if train_ratings
+            else _split_settings(split or "random", k, seed),
             "duplicates": duplicates,
             "unknown_books": unknown_books,
             "ids": ids,
@@ -145,7 +148,7 @@ def _train_or_resume(
     checkpoint = out / CHECKPOINT
     if resume and has_run(out) and not checkpoint.exists():
         manifest = read_manifest(out)
-        if manifest.settings != settings.model_dump(mode="json") or manifest.data["fingerprint"] != data.fingerprint:
+        if manifest.data.get("signature") != provenance(data, settings, files)["signature"]:
             raise RunExistsError(
                 f"{out} holds a run of other settings or data", hint="choose another folder, or give --overwrite"
             )
@@ -161,12 +164,21 @@ def _train_or_resume(
     return Report.model_validate(run.report)
 
 
-def _split_settings(kind: SplitKind, k: int | None, seed: int, *, own_files: bool, carve: bool) -> dict[str, Any]:
-    if own_files:
-        return {"kind": "files", "seed": seed, "valid_from_train": OWN_VALID_SHARE if carve else None}
+def _own_files(kind: SplitKind | None, k: int | None, seed: int, *, carve: bool) -> dict[str, Any]:
+    if kind is not None or k is not None:
+        raise UsageError(
+            "--split and --k do not go with --train-ratings", hint="the files are the split: leave them out"
+        )
+    return {"kind": "files", "seed": seed, "valid_from_train": OWN_VALID_SHARE if carve else None}
+
+
+def _split_settings(kind: SplitKind, k: int | None, seed: int) -> dict[str, Any]:
     counted = {"leave-k-out": "k", "new-readers": "given"}
-    extra = {counted[kind]: k} if k is not None and kind in counted else {}
-    return {"kind": kind, "seed": seed, **extra}
+    if k is None:
+        return {"kind": kind, "seed": seed}
+    if kind not in counted:
+        raise UsageError(f"--k does not go with --split {kind}", hint=f"it is for {' and '.join(counted)}")
+    return {"kind": kind, "seed": seed, counted[kind]: k}
 
 
 def _parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -104,8 +104,14 @@ class Pairs:
 
 
 def make_pairs(books: BookSide, readers: Profiles, item_idx: Tensor, bias: Tensor, count: Tensor, seen: int) -> Pairs:
-    """Pairs of B readers (rows of `readers`) and books; bias and count [B] are the books' as they are to be shown."""
-    vectors = books.vectors[item_idx]
+    """Pairs of B readers (rows of `readers`) and books; bias and count [B] are the books' as they are to be shown.
+
+    A book that is not in the catalogue, item_idx -1, has no vector.
+    """
+    known = item_idx >= 0
+    vectors = books.vectors[item_idx.clamp(min=0)]
+    if not known.all():
+        vectors = vectors * known[:, None]
     matrix = books.block_matrix
     gmf = (readers.vector * vectors) @ matrix
     overlap = (readers.book_sum * vectors) @ matrix
@@ -231,14 +237,11 @@ class NeuMF(Model):
 
     def _predict(self, readers: Readers, rows: Rows, item_idx: Indices) -> Tensor:
         arrays = {name: torch.from_numpy(value[rows]) for name, value in readers.arrays.items()}
-        books, known = torch.from_numpy(np.maximum(item_idx, 0).astype(np.int64)), torch.from_numpy(item_idx >= 0)
+        books = torch.from_numpy(item_idx.astype(np.int64))
+        known = books >= 0
         bias, count = self.books.bias[books] * known, self.books.count[books] * known
         seen = self.config.n_seen(self.books.vectors.shape[1])
-        profiles = Profiles(**arrays)
-        if not known.all():  # a book that is not in the catalogue has no vector
-            vector, book_sum = profiles.vector * known[:, None], profiles.book_sum * known[:, None]
-            profiles = Profiles(vector, profiles.bias, book_sum, profiles.count)
-        pairs = make_pairs(self.books, profiles, books, bias, count, seen)
+        pairs = make_pairs(self.books, Profiles(**arrays), books, bias, count, seen)
         predicted: Tensor = self.network(pairs.to(self.network.gmf.device))
         return predicted.cpu()
 

@@ -139,12 +139,12 @@ class NotebookModel(Model):
         """Reader rows that fit their shelves, from zero, against frozen books; each reader's loss is its own."""
         sizes = {"gmf": self.config.embedding_dim, "mlp": self.config.mlp_dim}
         names = ("gmf",) if self.config.kind == "mf" else ("gmf", "mlp")
-        rows = {name: torch.zeros(len(shelves), sizes[name], requires_grad=True) for name in names}
+        rows = {name: torch.zeros(len(shelves), sizes[name], device=self._device, requires_grad=True) for name in names}
         if not len(shelves.item_idx):
-            return {name: value.detach() for name, value in rows.items()}
-        who = torch.from_numpy(shelves.rows)
-        books = torch.from_numpy(shelves.item_idx.astype(np.int64))
-        stars = torch.from_numpy(shelves.stars.astype(np.float32))
+            return {name: value.detach().cpu() for name, value in rows.items()}
+        who = torch.from_numpy(shelves.rows).to(self._device)
+        books = torch.from_numpy(shelves.item_idx.astype(np.int64)).to(self._device)
+        stars = torch.from_numpy(shelves.stars.astype(np.float32)).to(self._device)
         optimiser = torch.optim.Adam(rows.values(), FOLD_IN_RATE)
         with torch.enable_grad():
             for _ in range(FOLD_IN_STEPS):
@@ -155,7 +155,7 @@ class NotebookModel(Model):
                 for value, grad in zip(rows.values(), grads, strict=True):
                     value.grad = grad
                 optimiser.step()
-        return {name: value.detach() for name, value in rows.items()}
+        return {name: value.detach().cpu() for name, value in rows.items()}
 
     @torch.inference_mode()
     def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:

@@ -113,7 +113,7 @@ def _padded(
     device, lengths = book_vectors.device, shelves.lengths
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
-    books = torch.from_numpy(np.ascontiguousarray(shelves.item_idx)).to(device)
+    books = torch.from_numpy(np.array(shelves.item_idx)).to(device)  # a copy: a run's shelves are read-only
     width = book_vectors.shape[1] + 1
     start = 0
     while start < len(order):
