@@ -15,6 +15,8 @@ from shelfwise.models.contract import BASES, Model, Progress, silent
 from shelfwise.ranking import top_n
 
 TOP_K = 10
+# At most so many readers get a list when a model is measured; those are drawn at random, always the same.
+RANKED_READERS = 10_000
 # The share of the scale from which a rating counts as liked: 4 stars of 1-5.
 RELEVANT = 0.75
 
@@ -80,11 +82,16 @@ def measure_lists(
     trained_idx: Indices | None = None,
     on_progress: Progress = silent,
 ) -> dict[str, float]:
-    """Mean NDCG and recall of the first TOP_K over readers with something relevant, over the full catalogue."""
+    """Mean NDCG and recall of the first TOP_K over the full catalogue, over readers with something relevant.
+
+    Of more than RANKED_READERS such readers, so many are drawn.
+    """
     scale = target.scale
     threshold = scale.low + RELEVANT * (scale.high - scale.low)
     relevant = target.where(target.stars >= threshold - 1e-6).shelves()
     rows = np.flatnonzero(relevant.lengths)
+    if len(rows) > RANKED_READERS:
+        rows = np.sort(np.random.default_rng(0).choice(rows, RANKED_READERS, replace=False))
     sums: dict[str, list[np.ndarray]] = {}
     done = 0
     for block, readers in reader_blocks(model, shelves, rows, trained_idx=trained_idx):

@@ -79,7 +79,9 @@ class BookNetwork(nn.Module):
             self.mlp = nn.Sequential(*layers)
             n_inputs += width
         self.register_buffer("content", content)
-        self.last = _xavier(nn.Linear(n_inputs + (0 if content is None else content.shape[1]), 1))
+        n_content = 0 if content is None else content.shape[1]
+        self.path_widths = [config.embedding_dim, n_inputs - config.embedding_dim, n_content]
+        self.last = _xavier(nn.Linear(n_inputs + n_content, 1))
 
     def forward(self, readers: dict[str, Tensor], item_idx: Tensor) -> Tensor:
         """Stars [B] of B pairs: rows of readers by path, and book indices."""
@@ -89,6 +91,22 @@ class BookNetwork(nn.Module):
         if self.content is not None:
             parts.append(self.content[item_idx])
         stars: Tensor = self.last(torch.cat(parts, -1))[:, 0]
+        return stars
+
+    def all_books(self, readers: dict[str, Tensor]) -> Tensor:
+        """What forward gives for U readers and every book, [U, I], with each half of the first layer done once."""
+        gmf, mlp, content = torch.split(self.last.weight[0], self.path_widths)
+        stars: Tensor = (readers["gmf"] * gmf) @ self.gmf.weight.T + self.last.bias
+        if self.content is not None:
+            stars = stars + self.content @ content
+        if self.mlp is not None and self.mlp_book is not None:
+            _, first, *others = self.mlp
+            assert isinstance(first, nn.Linear)
+            mine, theirs = first.weight.tensor_split(2, dim=1)
+            hidden = (readers["mlp"] @ mine.T)[:, None] + self.mlp_book.weight @ theirs.T + first.bias
+            for layer in others:
+                hidden = layer(hidden)
+            stars = stars + hidden @ mlp
         return stars
 
 
@@ -164,6 +182,16 @@ class NotebookModel(Model):
             part = slice(start, start + PAIRS_AT_ONCE)
             stars[part] = self._predict(readers, rows[part], item_idx[part])
         return self.scale.clip(stars)
+
+    @torch.inference_mode()
+    def scores(self, readers: Readers) -> Floats:
+        """Unclipped stars over the whole catalogue."""
+        scores = np.empty((len(readers), len(self.book_counts)), dtype=np.float32)
+        step = max(1, PAIRS_AT_ONCE // max(len(self.book_counts), 1))
+        for start in range(0, len(readers), step):
+            block = {n: torch.from_numpy(v[start : start + step]).to(self._device) for n, v in readers.arrays.items()}
+            scores[start : start + step] = self.books.all_books(block).cpu().numpy()
+        return scores
 
     def _predict(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
         """Unclipped stars; a book that is not in the catalogue gets the last layer's bias."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from shelfwise.config import ModelConfig
@@ -34,8 +35,9 @@ def loop_settings(recipe: Recipe, settings: dict[str, Any]) -> LoopSettings:
 
 
 def best_epoch(history: History) -> int:
-    """The epoch with the least validation error, from 1."""
-    return int(min(history, key=lambda entry: entry["valid_mse"])["epoch"])
+    """The epoch with the least validation error, from 1; the last one where nothing was validated."""
+    validated = [entry for entry in history if not math.isnan(entry["valid_mse"])]
+    return int(min(validated or history[-1:], key=lambda entry: entry["valid_mse"])["epoch"])
 
 
 def fit_model(
