@@ -81,8 +81,17 @@ class Bias(Model):
         return Readers(shelves, {"bias": bias.astype(np.float32)})
 
     def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
+        return self.scale.clip(self.unclipped(readers, rows, item_idx))
+
+    def unclipped(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
+        """Stars before they are kept inside the scale, float32 [N]."""
         book_bias = np.where(item_idx >= 0, self.book_bias[item_idx], 0)
-        return self.scale.clip(self.mean + readers.arrays["bias"][rows] + book_bias)
+        return (self.mean + readers.arrays["bias"][rows] + book_bias).astype(np.float32)
+
+    def residuals(self, readers: Readers) -> Floats:
+        """By how many stars each rating on the readers' shelves lies beyond the biases, float32 [N]."""
+        shelves = readers.shelves
+        return (shelves.stars - self.unclipped(readers, shelves.rows, shelves.item_idx)).astype(np.float32)
 
     def scores(self, readers: Readers) -> Floats:
         """Unclipped stars, so that books beyond the scale's end keep their order."""

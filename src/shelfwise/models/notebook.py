@@ -23,7 +23,7 @@ from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
 
 PAIRS_AT_ONCE = 65_536
-FOLD_IN_STEPS = 100
+FOLD_IN_STEPS = 75
 FOLD_IN_RATE = 0.05
 
 

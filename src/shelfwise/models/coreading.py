@@ -1,0 +1,144 @@
+"""Lists from who read what, whatever the stars: a score for each book is the sum of its row for the books on a shelf.
+
+Both models say nothing of stars: theirs are the bias model's.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+import scipy.sparse as sp
+from pydantic import Field
+
+from shelfwise.config import ModelConfig
+from shelfwise.data.scale import Scale
+from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.errors import FitError
+from shelfwise.models.bias import Bias, BiasConfig
+from shelfwise.models.contract import Arrays, FitInputs, Model, Readers, Rows
+from shelfwise.models.sparse import from_arrays, reading_matrix, strongest, to_arrays
+
+BOOKS_AT_ONCE = 1000
+MAX_DENSE_BOOKS = 20_000  # a dense matrix of books by books takes 1.6 GB then
+
+
+class CoreadingKNNConfig(ModelConfig):
+    """How many neighbours a book keeps, and pseudo-readers added to its count."""
+
+    chosen_by: ClassVar[str] = "ndcg@10"
+    grid: ClassVar[dict[str, tuple[float, ...]]] = {"shrinkage": (0.0, 30.0)}
+    kind: Literal["coreading-knn"] = "coreading-knn"
+    shrinkage: Annotated[float, Field(ge=0)] = 0.0
+    neighbours: Annotated[int, Field(ge=1)] = 500
+
+
+class EASEConfig(ModelConfig):
+    """l2: the ridge on the diagonal of the Gram matrix, in readers."""
+
+    chosen_by: ClassVar[str] = "ndcg@10"
+    grid: ClassVar[dict[str, tuple[float, ...]]] = {"l2": (50.0, 100.0)}
+    kind: Literal["ease"] = "ease"
+    l2: Annotated[float, Field(gt=0)] = 100.0
+
+
+class Coreading(Model):
+    """Biases for stars, and a matrix [I, I]: a shelf of 0 and 1 times it gives the scores."""
+
+    def __init__(self, config: ModelConfig, bias: Bias, matrix: sp.csr_matrix | Floats) -> None:
+        self.config = config
+        self.scale = bias.scale
+        self.book_counts = bias.book_counts
+        self.bias = bias
+        self.matrix = matrix
+
+    def fold_in(self, shelves: Shelves, trained_idx: Indices | None = None) -> Readers:
+        return self.bias.fold_in(shelves)
+
+    def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
+        return self.bias.stars(readers, rows, item_idx)
+
+    def scores(self, readers: Readers) -> Floats:
+        """The sum of the matrix's rows of the books on the shelf; 0 for everything where that is empty."""
+        scores = reading_matrix(readers.shelves, len(self.book_counts)) @ self.matrix
+        return scores.toarray() if sp.issparse(scores) else np.asarray(scores, dtype=np.float32)
+
+    def book_state(self) -> Arrays:
+        if sp.issparse(self.matrix):
+            return self.bias.book_state() | to_arrays("matrix", self.matrix)
+        return self.bias.book_state() | {"matrix": self.matrix}
+
+    @classmethod
+    def from_state(cls, config: ModelConfig, scale: Scale, book_state: Arrays, reader_state: Arrays) -> Self:
+        matrix = book_state["matrix"] if "matrix" in book_state else from_arrays("matrix", book_state)
+        return cls(config, Bias.from_state(BiasConfig(), scale, book_state, {}), matrix)
+
+
+class CoreadingKNN(Coreading):
+    """cos(i, j) = readers of both / sqrt(readers of i * readers of j), of the nearest books.
+
+    Sarwar et al., Item-based collaborative filtering, WWW 2001, section 3.1.1, without stars.
+    """
+
+    kind: ClassVar[str] = "coreading-knn"
+
+    @classmethod
+    def fit(cls, config: ModelConfig, inputs: FitInputs) -> Self:
+        """Raises FitError without ratings."""
+        config = CoreadingKNNConfig.model_validate(config.model_dump())
+        bias = Bias.fit(BiasConfig(), inputs)
+        read = reading_matrix(inputs.train.shelves(), inputs.train.n_books)
+        scaled = sp.csr_matrix(read @ sp.diags_array(1 / np.sqrt(np.maximum(bias.book_counts + config.shrinkage, 1))))
+        by_book, n_books = scaled.T.tocsr(), inputs.train.n_books
+        blocks = []
+        for start in range(0, n_books, BOOKS_AT_ONCE):
+            end = min(start + BOOKS_AT_ONCE, n_books)
+            block = (by_book[start:end] @ scaled).toarray().astype(np.float32)
+            block[np.arange(end - start), np.arange(start, end)] = 0
+            blocks.append(strongest(block, config.neighbours))
+            inputs.on_progress("neighbours", end, n_books)
+        return cls(config, bias, sp.vstack(blocks, format="csr").T.tocsr())
+
+
+class EASE(Coreading):
+    """The linear autoencoder without self-loops in closed form: B = I - P / diag(P), P = (X'X + l2 I)^-1.
+
+    Steck, Embarrassingly shallow autoencoders for sparse data, WWW 2019, equation 8.
+    """
+
+    kind: ClassVar[str] = "ease"
+
+    @classmethod
+    def fit(cls, config: ModelConfig, inputs: FitInputs) -> Self:
+        """Raises FitError without ratings, or beyond MAX_DENSE_BOOKS books."""
+        config = EASEConfig.model_validate(config.model_dump())
+        bias = Bias.fit(BiasConfig(), inputs)
+        n_books = inputs.train.n_books
+        if n_books > MAX_DENSE_BOOKS:
+            raise FitError(
+                f"ease needs a matrix of {n_books:,} x {n_books:,} numbers",
+                hint=f"it is for at most {MAX_DENSE_BOOKS:,} books; coreading-knn has no such limit",
+            )
+        read = reading_matrix(inputs.train.shelves(), n_books)
+        gram = (read.T @ read).toarray(order="F")
+        return cls(config, bias, ease_weights(gram, config.l2))
+
+
+def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> Floats:
+    """B of EASE, float32 [I, I] with a zero diagonal; `gram` (X'X, Fortran order) is used up."""
+    diagonal = np.einsum("ii->i", gram)
+    diagonal += np.float32(l2)
+    factor, info = scipy.linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
+    inverse, info_inverse = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
+    if info or info_inverse:
+        raise FitError("the Gram matrix cannot be inverted", hint="raise l2")
+    for start in range(0, len(inverse), BOOKS_AT_ONCE):  # spotri fills the lower triangle only
+        end = start + BOOKS_AT_ONCE
+        inverse[start:end, end:] = inverse[end:, start:end].T
+        corner = np.tril(inverse[start:end, start:end])
+        inverse[start:end, start:end] = corner + np.tril(corner, -1).T
+    inverse /= -np.einsum("ii->i", inverse).copy()
+    np.einsum("ii->i", inverse)[:] = 0
+    return np.ascontiguousarray(inverse)
