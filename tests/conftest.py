@@ -10,6 +10,7 @@ from hypothesis import settings
 
 settings.register_profile("shelfwise", deadline=None)  # shared machines stall; pytest's own limits are enough
 settings.load_profile("shelfwise")
+os.environ["SHELFWISE_CACHE"] = ""  # tests fit their baselines; the test of the cache has its own folder
 
 
 @pytest.fixture(scope="session")

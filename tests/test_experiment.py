@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 from tiny_world import N_BOOKS, N_READERS, Row, rows_of_a_world, train_on, write_ratings, write_rows, write_world
 
-from shelfwise import experiment
+from shelfwise import lab
 from shelfwise.artifact import Run, load_run, save_run
 from shelfwise.data.scale import Scale
 from shelfwise.data.sources import load_dataset
 from shelfwise.data.split import GIVEN_VALID, TEST, TRAIN, VALID
 from shelfwise.errors import BadValueError, MissingDataError
 from shelfwise.evaluation.report import Result
-from shelfwise.experiment import OtherFiles, TrainSettings, evaluate, prepared_of, provenance
+from shelfwise.experiment import OtherFiles, TrainSettings, prepared_of, provenance
+from shelfwise.experiment import evaluate as evaluate_run
+from shelfwise.lab import BASELINES
 from shelfwise.models.contract import FitInputs
 
 FIXED = {"reader_shrinkage": 2.0, "book_shrinkage": 4.0}
@@ -30,6 +32,10 @@ SPLITS: list[dict[str, Any]] = [
     {"kind": "new-books", "valid": 0.3, "test": 0.3},
     {"kind": "row-order"},
 ]
+
+
+def evaluate(run: Run, **files: Any) -> list[Result]:
+    return evaluate_run(run, **files).results
 
 
 def parts_of(run: Run) -> dict[tuple[int, int], int]:
@@ -115,7 +121,7 @@ def test_the_order_of_rows_changes_nothing(run: Run, tmp_path: Path) -> None:
 
 def test_the_report_has_the_model_first_and_every_baseline_once_on_the_same_rows(run: Run) -> None:
     results = results_of(run)
-    assert [result.model for result in results] == ["bias", "global-mean", "popularity"]
+    assert [result.model for result in results] == ["bias", *(name for name in BASELINES if name != "bias")]
     assert {result.part for result in results} == {"test"}
     assert {result.measures.stars["n"] for result in results} == {int((run.parts == TEST).sum())}
 
@@ -168,13 +174,13 @@ def test_the_history_is_json_and_has_a_plot_with_and_without_validation(tmp_path
 def spy_on_fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, FitInputs]]:
     """The loop settings and inputs of every fit from here on."""
     seen: list[tuple[Any, FitInputs]] = []
-    fit_model = experiment.fit_model
+    fit_model = lab.fit_model
 
     def spy(config: Any, loop: Any, inputs: FitInputs, checkpoint: Any = None) -> Any:
         seen.append((loop, inputs))
         return fit_model(config, loop, inputs, checkpoint)
 
-    monkeypatch.setattr(experiment, "fit_model", spy)
+    monkeypatch.setattr(lab, "fit_model", spy)
     return seen
 
 
@@ -334,8 +340,8 @@ def test_a_new_reader_is_measured_by_the_shelf_that_is_given(run: Run, tmp_path:
     test = write_ratings(tmp_path / "test.csv", [("harsh", book, 1) for book in range(11, N_BOOKS + 1)])
     shelf = write_ratings(tmp_path / "shelf.csv", harsh)
     without, with_shelf = (evaluate(run, test_ratings=test, shelf=s)[0].measures for s in (None, shelf))
-    assert list(without.by_basis) == ["book"]
-    assert list(with_shelf.by_basis) == ["reader+book"]
+    assert list(without.segments["basis"]) == ["book"]
+    assert list(with_shelf.segments["basis"]) == ["reader+book"]
     assert with_shelf.stars["mse"] < without.stars["mse"]
     bias = with_shelf_by_hand(run, [1.0] * 10, range(10))
     state = run.model.book_state()

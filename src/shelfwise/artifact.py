@@ -8,6 +8,7 @@
     shelf_*.npy          all ratings that the run knows, by reader; memory-mapped
     event_*.npy          what readers took up without stars; only where there are events
     history.json, loss.png   the epochs of training; only for models trained by the loop
+    report.html, measures.parquet   the report to look at, and its measures by reader
 
 A run is written beside its place, flushed and then renamed, so that a kill at any moment leaves the
 old run or the new one. Other files in the folder are ignored, and kept when a run is replaced.
@@ -214,6 +215,16 @@ def read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate(raw)
     except ValidationError as error:
         raise CorruptRunError(f"{file}: {error}", hint="restore a copy of the run") from error
+
+
+def load_document(path: Path, name: str) -> bytes:
+    """One of a run's documents, checked. Raises MissingDataError, CorruptRunError, RunVersionError."""
+    manifest = read_manifest(path)
+    if name not in manifest.documents:
+        raise MissingDataError(f"{path} holds no {name}", hint="train it again")
+    only = manifest.model_copy(update={"documents": [name], "files": {name: manifest.files[name]}})
+    _check_files(path, only)
+    return (path / name).read_bytes()
 
 
 def _write_files(run: Run, folder: Path) -> None:

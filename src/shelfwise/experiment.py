@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from pydantic import Field
 
-from shelfwise.artifact import Run
+from shelfwise.artifact import Run, load_document, read_manifest
 from shelfwise.config import ModelConfig
+from shelfwise.data.audit import Audit
+from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.prepare import DataSettings, Prepared, prepare
 from shelfwise.data.ratings import Ratings, clean, read_ratings
+from shelfwise.data.shelves import Floats
 from shelfwise.data.sources import DataSet
-from shelfwise.data.split import GIVEN_TEST, GIVEN_VALID, TEST, TRAIN, VALID, OwnFiles
+from shelfwise.data.split import GIVEN_TEST, TEST, TRAIN, VALID, NewBooks, OwnFiles, SplitConfig
 from shelfwise.data.tables import content_digest
-from shelfwise.data.vocabulary import Vocabulary
-from shelfwise.errors import MissingDataError
+from shelfwise.errors import MissingDataError, UsageError
+from shelfwise.evaluation.compare import Comparison, compare
+from shelfwise.evaluation.page import report_page
 from shelfwise.evaluation.plots import loss_curves
-from shelfwise.evaluation.protocol import measure
-from shelfwise.evaluation.report import Report, Result
+from shelfwise.evaluation.report import Repeat, Report, Result
 from shelfwise.features.embedding import read_embedding
 from shelfwise.features.vectors import BookFeatures
-from shelfwise.models.contract import FitInputs, Model, Progress, silent
+from shelfwise.lab import Fitted, Lab, MeasuredBeside, choose, fit, measure_beside_baselines
+from shelfwise.models.contract import Model, Progress, silent
 from shelfwise.models.registry import DEFAULT_MODEL, model_config
-from shelfwise.training.recipes import Recipe, best_epoch, fit_model, loop_settings
+from shelfwise.training.recipes import Recipe, best_epoch, loop_settings
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
-BASELINES = ("global-mean", "popularity", "bias")
+MEASURES = "measures.parquet"  # of a run: its measures by reader
 
 
 @dataclass(frozen=True)
@@ -59,19 +64,49 @@ class TrainSettings(DataSettings):
     """All that a run was asked for; kept in its manifest.
 
     settings  of the model (its config class) and of the training loop (training.settings), by name
+    seeds     the report is on so many seeds, from `seed` on; the run is the first one's
     """
 
     model: str = DEFAULT_MODEL
     recipe: Recipe = "default"
     settings: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0)
+    seeds: int = Field(default=1, ge=1)
     final: bool = False
+
+    @property
+    def others(self) -> range:
+        """The seeds of the report beside `seed`."""
+        return range(self.seed + 1, self.seed + self.seeds)
 
     def parsed(self) -> tuple[ModelConfig, LoopSettings]:
         """The model's config and the loop's settings. Raises UsageError, ConfigError."""
         loop = {name: value for name, value in self.settings.items() if name in LoopSettings.model_fields}
         others = {name: value for name, value in self.settings.items() if name not in loop}
         return model_config(self.model, self.recipe, others), loop_settings(self.recipe, loop)
+
+
+def _results(data: DataSet, settings: TrainSettings, seed: int, embedding: Floats | None, lab: Lab) -> list[Result]:
+    """The results with another seed of split and model."""
+    split = settings.split.model_copy(update={"seed": seed})
+    settings = settings.model_copy(update={"seed": seed, "split": split})
+    config, loop = settings.parsed()
+    prepared, _ = prepare(data, settings)
+    features = BookFeatures.of(known_before(data.catalogue, prepared, split), embedding)
+    lab = replace(lab, features=features, seed=seed, loop=loop)
+    chosen = choose(config, prepared, lab)
+    return measure_beside_baselines(chosen.fitted or fit(chosen.config, prepared, lab), prepared, lab).results
+
+
+def known_before(catalogue: Catalogue, prepared: Prepared, split: SplitConfig) -> Catalogue:
+    """The catalogue as it would be before anybody has read the new books that are held out.
+
+    Outside averages and counts of those are blanked, and without `split.tags` what readers and shops wrote of them.
+    """
+    if not isinstance(split, NewBooks):
+        return catalogue
+    new = np.unique(prepared.ratings.item_idx[prepared.parts != TRAIN])
+    return catalogue.blanked(new, tags=not split.tags)
 
 
 def provenance(data: DataSet, settings: TrainSettings, files: OtherFiles) -> dict[str, Any]:
@@ -97,10 +132,12 @@ def train(
     *,
     files: OtherFiles | None = None,
     checkpoint: Path | None = None,
+    command: str = "",
     on_progress: Progress = silent,
 ) -> Run:
     """Prepare, choose, fit, report, and pack a run.
 
+    command     what to say in the report of how it was made
     checkpoint  a file to go on from if it is there, written while a network trains
     Raises DataError, ConfigError, FitError, StoppedError.
     """
@@ -110,106 +147,30 @@ def train(
     embedding = (
         None if files.embedding is None else read_embedding(files.embedding, data.catalogue, files.embedding_ids)
     )
-    features = BookFeatures.of(data.catalogue, embedding)
     prepared, audit = prepare(data, settings, valid_ratings=files.valid_ratings, test_ratings=files.test_ratings)
+    features = BookFeatures.of(known_before(data.catalogue, prepared, settings.split), embedding)
     lab = Lab(features, settings.seed, loop, on_progress)
-    config, tried = choose(config, prepared, lab)
-    model, history, seconds = fit(
-        config, prepared, lab, None if checkpoint is None else Checkpoint(checkpoint, origin["signature"])
+    chosen = choose(config, prepared, lab)
+    fitted = chosen.fitted or fit(
+        chosen.config, prepared, lab, None if checkpoint is None else Checkpoint(checkpoint, origin["signature"])
     )
+    history = fitted.history
     if history:
         lab = replace(lab, loop=loop.model_copy(update={"stop_after": best_epoch(history)}))
     if isinstance(settings.split, OwnFiles) and settings.split.valid_from_train is not None:
         # What was chosen on a part of the training file is fitted on all of it.
         prepared = prepared.with_parts(np.where(prepared.parts == VALID, TRAIN, prepared.parts))
-        model, _, seconds = fit(config, prepared, lab)
-    results = measure_beside_baselines(model, prepared, lab, fit_seconds=seconds)
-    report = Report(audit=audit, results=results, tried=tried)
+        fitted = fit(chosen.config, prepared, lab)
+    measured = measure_beside_baselines(fitted, prepared, lab)
+    report = measured.report(audit, chosen.tried)
+    if settings.seeds > 1:
+        others = [Repeat(seed=seed, results=_results(data, settings, seed, embedding, lab)) for seed in settings.others]
+        report = report.model_copy(update={"repeats": [Repeat(seed=settings.seed, results=report.results), *others]})
     if settings.final:
         prepared = prepared.with_parts(np.full_like(prepared.parts, TRAIN))
-        model, _, _ = fit(config, prepared, lab)
-    return pack(model, origin, features, prepared, settings, report, history)
-
-
-@dataclass(frozen=True)
-class Lab:
-    """What every fit of one experiment shares."""
-
-    features: BookFeatures
-    seed: int
-    loop: LoopSettings
-    on_progress: Progress = silent
-
-
-def choose(config: ModelConfig, prepared: Prepared, lab: Lab) -> tuple[ModelConfig, list[dict[str, Any]]]:
-    """The candidate with the least squared error on validation, and every candidate with its error.
-
-    Without a validation part: `config` as it is.
-    """
-    candidates = config.candidates()
-    if len(candidates) == 1 or not (prepared.parts == VALID).any():
-        return config, []
-    tried: list[dict[str, Any]] = []
-    for done, candidate in enumerate(candidates, start=1):
-        model, _, _ = fit(candidate, prepared, replace(lab, on_progress=silent))
-        mse = measure(model, prepared.ratings, prepared.parts, VALID, rank=False).stars["mse"]
-        tried.append({"settings": candidate.model_dump(mode="json"), "valid_mse": mse})
-        lab.on_progress(f"choose {config.kind}", done, len(candidates))
-    best = int(np.argmin([entry["valid_mse"] for entry in tried]))
-    return candidates[best], tried
-
-
-def fit(
-    config: ModelConfig, prepared: Prepared, lab: Lab, checkpoint: Checkpoint | None = None
-) -> tuple[Model, History, float]:
-    """A model fitted on the train part, and on events that foretell no held-out rating; its history, and seconds."""
-    start = time.perf_counter()
-    ratings, parts, events = prepared.ratings, prepared.parts, None
-    if len(prepared.events.item_idx):
-        users, books = prepared.events.rows, prepared.events.item_idx
-        held_out = ratings.where(parts != TRAIN)
-        secret = held_out.user_idx.astype(np.int64) * ratings.n_books + held_out.item_idx
-        known = ~np.isin(users * ratings.n_books + books, secret)
-        events = (users[known].astype(np.int32), books[known])
-    inputs = FitInputs(
-        train=ratings.where(parts == TRAIN),
-        valid=ratings.where(parts == VALID),
-        given=ratings.where(parts == GIVEN_VALID),
-        features=lab.features,
-        events=events,
-        seed=lab.seed,
-        on_progress=lab.on_progress,
-    )
-    model, history = fit_model(config, lab.loop, inputs, checkpoint)
-    return model, history, time.perf_counter() - start
-
-
-def measure_beside_baselines(
-    model: Model, prepared: Prepared, lab: Lab, *, fit_seconds: float, trained: Vocabulary | None = None
-) -> list[Result]:
-    """The model's result on the test part (else on validation, else nothing), then each baseline's on the same.
-
-    trained  readers in the order of the model's training, if that is not the order of `prepared`
-    """
-    part = next((p for p in (TEST, VALID) if (prepared.parts == p).any()), None)
-    if part is None:
-        return []
-    results = [_measured(model, prepared, lab, part, fit_seconds, trained)]
-    for kind in BASELINES:
-        if kind != model.kind:
-            config, _ = choose(model_config(kind), prepared, lab)
-            baseline, _, seconds = fit(config, prepared, lab)
-            results.append(_measured(baseline, prepared, lab, part, seconds))
-    return results
-
-
-def _measured(
-    model: Model, prepared: Prepared, lab: Lab, part: int, fit_seconds: float, trained: Vocabulary | None = None
-) -> Result:
-    start = time.perf_counter()
-    measures = measure(model, prepared.ratings, prepared.parts, part, trained=trained, on_progress=lab.on_progress)
-    seconds = time.perf_counter() - start
-    return Result.of(model, part, measures, fit_seconds=fit_seconds, measure_seconds=seconds)
+        fitted = fit(chosen.config, prepared, lab)
+    run = pack(fitted.model, origin, features, prepared, settings, report)
+    return replace(run, documents=documents_of(measured, report, settings, command, history))
 
 
 def evaluate(
@@ -219,7 +180,7 @@ def evaluate(
     shelf: Path | None = None,
     ids: IdSpace | None = None,
     on_progress: Progress = silent,
-) -> list[Result]:
+) -> Report:
     """Measure a run again beside the baselines: on its own test part, or on the ratings in a file.
 
     shelf  ratings given of readers that the run was not trained on, or newer ones of known readers
@@ -239,7 +200,31 @@ def evaluate(
         )
     features = BookFeatures(run.catalogue, run.space, run.content)
     lab = Lab(features, run.settings["seed"], LoopSettings(), on_progress)
-    return measure_beside_baselines(run.model, prepared, lab, fit_seconds=0.0, trained=run.readers)
+    measured = measure_beside_baselines(Fitted(run.model, [], 0.0), prepared, lab, trained=run.readers)
+    return measured.report(Audit.model_validate(run.report["audit"]), run.report["tried"])
+
+
+def compare_runs(paths: list[Path]) -> Comparison:
+    """Compare runs by what they measured on their test parts.
+
+    Raises UsageError for fewer than two, or where the runs were not measured on the same rows.
+    """
+    if len(set(paths)) < 2:
+        raise UsageError("one run alone cannot be compared", hint="give two or more different runs")
+    manifests = {path: read_manifest(path) for path in paths}
+    digests = {path: manifest.report.get("digest") for path, manifest in manifests.items()}
+    for path, digest in digests.items():
+        if not digest:
+            raise UsageError(f"{path} was not measured", hint="train it with a test part")
+        if digest != digests[paths[0]]:
+            raise UsageError(
+                f"{paths[0]} and {path} were measured on different rows, or knew different ratings of their readers",
+                hint="train them with the same data, split and seed",
+            )
+    kinds = [manifest.model["kind"] for manifest in manifests.values()]
+    names = kinds if len(set(kinds)) == len(kinds) else [str(path) for path in paths]
+    frames = [pl.read_parquet(io.BytesIO(load_document(path, MEASURES))) for path in paths]
+    return compare(dict(zip(names, frames, strict=True)))
 
 
 def prepared_of(run: Run) -> Prepared:
@@ -265,14 +250,9 @@ def pack(
     prepared: Prepared,
     settings: TrainSettings,
     report: Report,
-    history: History,
 ) -> Run:
-    """Everything that a run holds; `origin` as provenance() gives it."""
+    """Everything that a run holds but its documents; `origin` as provenance() gives it."""
     ratings = prepared.ratings
-    documents = {}
-    if history:
-        epochs = [{name: value if math.isfinite(value) else None for name, value in e.items()} for e in history]
-        documents = {"history.json": json.dumps(epochs, indent=2).encode(), "loss.png": loss_curves(history)}
     return Run(
         model=model,
         catalogue=features.catalogue,
@@ -285,5 +265,25 @@ def pack(
         settings=settings.model_dump(mode="json"),
         data=origin,
         report=report.model_dump(mode="json"),
-        documents=documents,
     )
+
+
+def documents_of(
+    measured: MeasuredBeside, report: Report, settings: TrainSettings, command: str, history: History
+) -> dict[str, bytes]:
+    """What a run holds for people: report.html, measures by reader, and of a network its history and loss curves."""
+    documents: dict[str, bytes] = {}
+    if history:
+        epochs = [{name: value if math.isfinite(value) else None for name, value in e.items()} for e in history]
+        documents = {"history.json": json.dumps(epochs, indent=2).encode(), "loss.png": loss_curves(history)}
+    if measured.results:
+        name = f"{settings.model}, {report.audit.name}, split {settings.split.kind}, seed {settings.seed}"
+        documents["report.html"] = report_page(report, title=name, command=command, history=history).encode()
+        documents[MEASURES] = _parquet(measured.readers[measured.results[0].model])
+    return documents
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()

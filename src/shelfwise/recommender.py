@@ -138,7 +138,7 @@ class Recommender:
         book_ids, _ = to_catalogue_ids(books, self.run.catalogue, ids, where)
         readers = Vocabulary(as_ids(users))
         view = self._view(readers.ids, shelf)
-        stars, basis = predict(
+        answers = predict(
             self.run.model,
             view.shelves,
             readers.find(as_ids(users)),
@@ -146,7 +146,8 @@ class Recommender:
             trained_idx=view.trained_idx,
         )
         names = pl.Series("basis", BASES)
-        return pairs.with_columns(pl.Series("stars", stars), names.gather(basis.astype(np.int64)).alias("basis"))
+        basis = names.gather(answers.basis.astype(np.int64)).alias("basis")
+        return pairs.with_columns(pl.Series("stars", answers.stars), basis)
 
     def recommend(
         self,

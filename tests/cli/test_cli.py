@@ -341,7 +341,7 @@ def test_evaluate_on_other_ratings_and_shelves(shell: Shell, run: Path, tmp_path
     assert done.code == 0
     measures = json.loads(done.out)[0]["measures"]
     assert measures["stars"]["n"] == 2
-    assert list(measures["by_basis"]) == ["reader+book"]
+    assert list(measures["segments"]["basis"]) == ["reader+book"]
 
 
 # predict

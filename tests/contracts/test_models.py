@@ -93,6 +93,22 @@ ALL_BOOKS = np.tile(np.arange(N_BOOKS, dtype=np.int32), N_READERS)
 TRAINED = np.arange(N_READERS, dtype=np.int32)
 
 
+def answers(*args: Any, **kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+    found = predict(*args, **kwargs)
+    return found.stars, found.basis
+
+
+def test_probabilities_are_a_distribution_whose_mean_is_the_stars(model: Model) -> None:
+    readers = model.fold_in(SHELVES)
+    found = model.probabilities(readers, ALL_ROWS, ALL_BOOKS)
+    if found is None:
+        pytest.skip("it has none")
+    assert found.shape == (len(ALL_ROWS), len(model.scale.values))
+    assert (found >= 0).all()
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(found)), abs=1e-5)
+    assert found @ model.scale.values == pytest.approx(model.stars(readers, ALL_ROWS, ALL_BOOKS), abs=1e-4)
+
+
 def states_of(model: Model) -> dict[str, np.ndarray]:
     """All that a model has learned, as copies."""
     states = {"book": model.book_state(), "reader": model.reader_state()}
@@ -183,9 +199,9 @@ def test_scores_order_books_as_stars_do_where_both_are_stars(model: Model, key: 
 
 
 def test_the_size_of_blocks_does_not_matter(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, basis = predict(model, SHELVES, ALL_ROWS, ALL_BOOKS)
+    whole, basis = answers(model, SHELVES, ALL_ROWS, ALL_BOOKS)
     monkeypatch.setattr("shelfwise.models.blocks.PREDICT_BLOCK", 3)
-    parts, same_basis = predict(model, SHELVES, ALL_ROWS, ALL_BOOKS)
+    parts, same_basis = answers(model, SHELVES, ALL_ROWS, ALL_BOOKS)
     assert parts == pytest.approx(whole, abs=2e-3)
     assert (basis == same_basis).all()
 
@@ -199,7 +215,7 @@ def test_predictions_of_many_pairs_in_any_order_are_those_of_each_reader(
     trained_idx = np.where(np.arange(N_READERS) % 3 == 1, TRAINED, -1).astype(np.int32)
     readers = model.fold_in(shelves, trained_idx)
     monkeypatch.setattr("shelfwise.models.blocks.PREDICT_BLOCK", 7)
-    stars, basis = predict(model, shelves, rows, books, trained_idx=trained_idx)
+    stars, basis = answers(model, shelves, rows, books, trained_idx=trained_idx)
     assert stars == pytest.approx(model.stars(readers, rows, books), abs=2e-3)
     assert (basis == model.basis(readers, rows, books)).all()
     assert len(set(basis.tolist())) > 2
@@ -308,7 +324,7 @@ def test_nobody_and_nothing_is_an_answer_too(model: Model) -> None:
     strangers = model.fold_in(Shelves.empty(3))
     assert np.isfinite(model.scores(strangers)).all()
     assert model.stars(strangers, none.astype(np.int64), none).shape == (0,)
-    stars, basis = predict(model, Shelves.empty(3), none, none)
+    stars, basis = answers(model, Shelves.empty(3), none, none)
     assert (stars.shape, basis.shape) == ((0,), (0,))
 
 

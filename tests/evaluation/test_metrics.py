@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import make_features
 
 from shelfwise.data.ratings import Ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.split import GIVEN_TEST, TEST, TRAIN, VALID
 from shelfwise.data.vocabulary import Vocabulary
-from shelfwise.evaluation.metrics import ranking_metrics, star_metrics
-from shelfwise.evaluation.protocol import measure, trained_readers
+from shelfwise.evaluation.metrics import list_metrics, ranking_metrics, star_losses, star_metrics
+from shelfwise.evaluation.protocol import Exam, Measures, measure
 from shelfwise.models.bias import Bias, BiasConfig
 
 FIVE = Scale(1, 5)
+
+
+def stars_of(predicted: np.ndarray, stars: np.ndarray, scale: Scale) -> dict[str, float]:
+    return star_metrics(star_losses(predicted, stars, scale))
 
 
 def floats(*values: float) -> np.ndarray:
@@ -30,7 +35,7 @@ def floats(*values: float) -> np.ndarray:
 
 
 def test_star_metrics_by_hand() -> None:
-    metrics = star_metrics(floats(3.4, 4.6, 1.0, 2.0), floats(3, 4, 1, 5), FIVE)
+    metrics = stars_of(floats(3.4, 4.6, 1.0, 2.0), floats(3, 4, 1, 5), FIVE)
     assert metrics == {
         "mse": pytest.approx((0.16 + 0.36 + 0 + 9) / 4, rel=1e-6),
         "rmse": pytest.approx(math.sqrt(9.52 / 4), rel=1e-6),
@@ -41,21 +46,21 @@ def test_star_metrics_by_hand() -> None:
 
 
 def test_hits_are_counted_on_the_scale_of_the_data() -> None:
-    assert star_metrics(floats(3.3), floats(3.5), Scale(0.5, 5, 0.5))["hit"] == 1
-    assert star_metrics(floats(3.3), floats(3), FIVE)["hit"] == 1
-    assert star_metrics(floats(1.5, 2.5, 3.5), floats(1, 3, 3), FIVE)["hit"] == 1  # halves go to the even step
-    assert star_metrics(floats(8.9), floats(9), Scale(1, 10))["hit"] == 1
+    assert stars_of(floats(3.3), floats(3.5), Scale(0.5, 5, 0.5))["hit"] == 1
+    assert stars_of(floats(3.3), floats(3), FIVE)["hit"] == 1
+    assert stars_of(floats(1.5, 2.5, 3.5), floats(1, 3, 3), FIVE)["hit"] == 1  # halves go to the even step
+    assert stars_of(floats(8.9), floats(9), Scale(1, 10))["hit"] == 1
 
 
 def test_no_rows_no_numbers() -> None:
-    metrics = star_metrics(floats(), floats(), FIVE)
+    metrics = stars_of(floats(), floats(), FIVE)
     assert metrics["n"] == 0
     assert all(math.isnan(value) for name, value in metrics.items() if name != "n")
 
 
 @given(st.lists(st.tuples(st.floats(1, 5, width=32), st.integers(1, 5)), min_size=1, max_size=30))
 def test_star_metrics_are_those_of_a_loop(pairs: list[tuple[float, int]]) -> None:
-    metrics = star_metrics(floats(*(p for p, _ in pairs)), floats(*(s for _, s in pairs)), FIVE)
+    metrics = stars_of(floats(*(p for p, _ in pairs)), floats(*(s for _, s in pairs)), FIVE)
     errors = [p - s for p, s in pairs]
     assert metrics["mse"] == pytest.approx(fmean(e * e for e in errors), rel=1e-9, abs=1e-12)
     assert metrics["rmse"] == pytest.approx(math.sqrt(metrics["mse"]))
@@ -135,23 +140,28 @@ def ratings_of(rows: list[tuple[int, int, float]], n_readers: int, n_books: int)
     )
 
 
+def measured(model: Bias, ratings: Ratings, parts: np.ndarray, part: int = TEST) -> Measures:
+    return measure(model, Exam(ratings, parts, make_features(ratings.n_books), part)).measures
+
+
 def test_measure_by_hand() -> None:
     """Reader 0: book 0 trained, 1 validation, 2 and 3 test. Reader 1: book 0 given, 2 test."""
     rows = [(0, 0, 4.0), (0, 1, 1.0), (0, 2, 5.0), (0, 3, 3.0), (1, 0, 2.0), (1, 2, 4.0)]
     parts = np.array([TRAIN, VALID, TEST, TEST, GIVEN_TEST, TEST], dtype=np.int8)
     model = a_model([0.0, 0.5, 0.2, 0.1])
-    measures = measure(model, ratings_of(rows, 2, 4), parts)
+    measures = measured(model, ratings_of(rows, 2, 4), parts)
     # Reader 0 has the bias 4 - 3 = 1, from train alone; reader 1 has -1, from what is given.
     errors = [4.2 - 5, 4.1 - 3, 2.2 - 4]
     assert measures.stars["mse"] == pytest.approx(fmean(e * e for e in errors), rel=1e-5)
     assert measures.stars["n"] == 3
     # Liked in the test: book 2 by both. Left to list: 2, 3 for reader 0 (1 is validation), 1, 2, 3 for reader 1.
-    assert measures.ranking == {
+    assert {name: measures.ranking[name] for name in ("ndcg@10", "recall@10", "mrr@10", "n_readers")} == {
         "ndcg@10": pytest.approx((1 + 1 / math.log2(3)) / 2),
         "recall@10": 1,
+        "mrr@10": 0.75,
         "n_readers": 2,
     }
-    valid = measure(model, ratings_of(rows, 2, 4), parts, VALID)
+    valid = measured(model, ratings_of(rows, 2, 4), parts, VALID)
     assert valid.stars["n"] == 1
     assert valid.stars["mse"] == pytest.approx((4.5 - 1) ** 2, rel=1e-5)
     assert valid.ranking == {"n_readers": 0}
@@ -162,7 +172,7 @@ def test_a_book_counts_as_liked_from_three_quarters_of_the_scale(scale: Scale, l
     for value in scale.values:
         ratings = ratings_of([(0, 0, scale.low), (0, 1, float(value))], 1, 2)
         ratings = Ratings(*(getattr(ratings, n) for n in ("user_idx", "item_idx", "stars", "readers", "books")), scale)
-        found = measure(a_model([0, 0]), ratings, np.array([TRAIN, TEST], dtype=np.int8))
+        found = measured(a_model([0, 0]), ratings, np.array([TRAIN, TEST], dtype=np.int8))
         assert found.ranking["n_readers"] == (value >= liked)
 
 
@@ -170,5 +180,52 @@ def test_only_readers_whose_shelf_is_the_trained_one_keep_their_trained_index() 
     rows = [(0, 0, 4.0), (1, 0, 4.0), (1, 1, 2.0), (2, 1, 1.0), (3, 0, 1.0)]
     parts = np.array([TRAIN, TRAIN, GIVEN_TEST, GIVEN_TEST, TEST], dtype=np.int8)
     ratings = ratings_of(rows, 4, 2)
-    assert trained_readers(ratings, parts).tolist() == [0, -1, -1, -1]
-    assert trained_readers(ratings, parts, Vocabulary([-5, 0])).tolist() == [1, -1, -1, -1]
+    assert Exam(ratings, parts, make_features(2)).trained_idx().tolist() == [0, -1, -1, -1]
+    assert Exam(ratings, parts, make_features(2)).trained_idx(Vocabulary([-5, 0])).tolist() == [1, -1, -1, -1]
+
+
+# Against other libraries.
+
+
+def test_star_metrics_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error
+
+    rng = np.random.default_rng(0)
+    stars = rng.integers(1, 6, 500).astype(np.float32)
+    probabilities = rng.dirichlet(np.ones(5), 500).astype(np.float32)
+    predicted = (probabilities @ FIVE.values).astype(np.float32)
+    found = star_metrics(star_losses(predicted, stars, FIVE, probabilities))
+    assert found["mse"] == pytest.approx(mean_squared_error(stars, predicted), rel=1e-5)
+    assert found["mae"] == pytest.approx(mean_absolute_error(stars, predicted), rel=1e-5)
+    assert found["hit"] == accuracy_score(stars, FIVE.values[probabilities.argmax(1)])
+    double = probabilities.astype(float) / probabilities.astype(float).sum(1, keepdims=True)
+    assert found["log_loss"] == pytest.approx(log_loss(stars, double, labels=[1, 2, 3, 4, 5]), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ranking_metrics_are_those_of_ranx() -> None:
+    ranx = pytest.importorskip("ranx")
+    rng = np.random.default_rng(0)
+    lists = np.array([rng.permutation(40)[:10] for _ in range(30)], dtype=np.int32)
+    relevant = [set(rng.permutation(40)[: rng.integers(1, 20)].tolist()) for _ in range(30)]
+    found = ranking_metrics(lists, shelves_of(relevant))
+    qrels = ranx.Qrels({str(u): {str(b): 1 for b in books} for u, books in enumerate(relevant)})
+    run = ranx.Run({str(u): {str(b): 10.0 - place for place, b in enumerate(row)} for u, row in enumerate(lists)})
+    other = ranx.evaluate(qrels, run, ["ndcg@10", "recall@10", "mrr@10"])
+    assert found["ndcg"].mean() == pytest.approx(other["ndcg@10"], rel=1e-9)
+    assert found["recall"].mean() == pytest.approx(other["recall@10"], rel=1e-9)
+    assert found["reciprocal_rank"].mean() == pytest.approx(other["mrr@10"], rel=1e-9)
+
+
+def test_what_lists_are_like_by_hand() -> None:
+    import scipy.sparse as sp
+
+    lists = np.array([[0, 1], [1, -1]], dtype=np.int32)
+    counts = np.array([3, 1, 0, 0], dtype=np.int32)
+    content = sp.csr_matrix(np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 1]], dtype=np.float32))
+    shelves = Shelves.build([0, 1], [0, 1], [5, 5], 2)
+    found = list_metrics(lists, counts, shelves, content)
+    assert found["coverage"] == 0.5
+    assert found["novelty"] == pytest.approx((-math.log2(4 / 8) - 2 * math.log2(2 / 8)) / 3)
+    assert found["diversity"] == pytest.approx(1 - 0.6)
+    assert found["popularity_bias"] == pytest.approx((3 + 1 + 1) / 3 / 2)

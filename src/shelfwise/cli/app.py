@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shelfwise.cli import audit, data, demo, evaluate, predict, recommend, similar, train
+from shelfwise.cli import audit, compare, data, demo, evaluate, predict, recommend, similar, train
 from shelfwise.cli.console import say
 from shelfwise.errors import ShelfwiseError
 from shelfwise.version import __version__
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("audit")(audit.audit)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("recommend")(recommend.recommend)
 app.command("similar")(similar.similar)

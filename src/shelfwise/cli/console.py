@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -60,6 +61,16 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]
 
 def _numeric(text: str) -> bool:
     return text.replace(",", "").replace("%", "").replace(".", "").replace("-", "").strip().isdigit() or text in "-–"
+
+
+def command_line() -> str:
+    """The command as it was given, fit to be pasted into a shell."""
+    return shlex.join(["shelfwise", *sys.argv[1:]])
+
+
+def print_note(text: str) -> None:
+    """A line below a table."""
+    print(text)
 
 
 def _cell(value: Any) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from shelfwise.artifact import check_place, load_run, save_run
 from shelfwise.cli.console import print_table, progress, say
-from shelfwise.cli.tables import show_audit, show_results
+from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.data.catalogue import Catalogue, plain
 from shelfwise.data.fetch import fetch
 from shelfwise.data.sources import SAMPLE, load_dataset, locate
@@ -43,7 +43,7 @@ def demo(
         run = train(loaded, TrainSettings(), on_progress=on_progress)
     report = Report.model_validate(run.report)
     show_audit(report.audit)
-    show_results(report.results)
+    show_report(report)
     save_run(run, out, overwrite=True)
     say(f"saved {out}")
     recommender = Recommender(load_run(out))

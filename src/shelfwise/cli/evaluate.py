@@ -9,8 +9,10 @@ import typer
 
 from shelfwise.artifact import load_run
 from shelfwise.cli import options
-from shelfwise.cli.console import print_json, progress
-from shelfwise.cli.tables import show_results
+from shelfwise.cli.console import command_line, print_json, progress, say
+from shelfwise.cli.tables import show_report
+from shelfwise.data.files import atomic_write
+from shelfwise.evaluation.page import report_page
 from shelfwise.experiment import evaluate as evaluate_run
 
 
@@ -22,6 +24,7 @@ def evaluate(
     ] = None,
     shelf: options.Shelf = None,
     ids: options.Ids = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="F", help="Write the report as one page.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a run beside the baselines, on its own test part or on other ratings.
@@ -29,8 +32,12 @@ def evaluate(
     A reader's shelf is what the run was trained on, and what --shelf gives.
     """
     with progress() as on_progress:
-        results = evaluate_run(load_run(run), test_ratings=test_ratings, shelf=shelf, ids=ids, on_progress=on_progress)
+        report = evaluate_run(load_run(run), test_ratings=test_ratings, shelf=shelf, ids=ids, on_progress=on_progress)
+    if html is not None:
+        with atomic_write(html) as file:
+            file.write_text(report_page(report, title=f"{run}", command=command_line(), history=[]), encoding="utf-8")
+        say(f"wrote {html}")
     if as_json:
-        print_json([result.model_dump(mode="json") for result in results])
+        print_json([result.model_dump(mode="json") for result in report.results])
     else:
-        show_results(results)
+        show_report(report)

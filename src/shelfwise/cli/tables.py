@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from shelfwise.cli.console import print_table
+from shelfwise.cli.console import print_note, print_table, say
 from shelfwise.data.audit import Audit
-from shelfwise.evaluation.report import Result
+from shelfwise.evaluation.compare import Comparison
+from shelfwise.evaluation.report import Repeat, Report, Result, lost_to, spread
 
 
 def show_audit(audit: Audit) -> None:
@@ -51,31 +52,105 @@ def _rounded(quantiles: dict[str, float]) -> list[tuple[str, float]]:
     return [(key, round(value, 1)) for key, value in quantiles.items()]
 
 
+def show_report(report: Report) -> None:
+    """Results, segments and what is to be known about them."""
+    show_results(report.results)
+    if report.repeats:
+        show_repeats(report.repeats)
+    for name, why in report.skipped.items():
+        say(f"baseline {name} left out: {why}")
+
+
 def show_results(results: list[Result]) -> None:
-    """The results beside each other; the first is the model's own."""
+    """The results beside each other, the model's own first; and the same by what is on the reader's shelf."""
     if not results:
         print_table("Report", ("no test or validation ratings: nothing was measured",), [])
         return
     part = results[0].part
     stars, lists = results[0].measures.stars, results[0].measures.ranking
+    lost, n_lists = lost_to(results), int(lists.get("n_readers", 0))
+    shown = {"mse": "MSE", "hit": "hit %", "log_loss": "log-loss", "ndcg@10": "NDCG@10"}
+    shown |= {"recall@10": "recall@10", "mrr@10": "MRR@10"}
+    shown = {metric: name for metric, name in shown.items() if any(r.value(metric) is not None for r in results)}
+    reference = next((r.measures.stars["mse"] for r in results if r.model == "bias"), None)
     print_table(
-        f"Report on {part}: {int(stars['n']):,} ratings; lists of {int(lists['n_readers']):,} readers who liked one",
-        ("model", "MSE", "RMSE", "MAE", "hit %", "NDCG@10", "recall@10", "fit s", "measure s"),
+        f"Report on {part}: {int(stars['n']):,} ratings; lists of {n_lists:,} readers who liked one",
+        ("model", *shown.values(), "/ bias", "coverage", "fit s"),
         [
             (
                 result.model,
-                f"{result.measures.stars['mse']:.4f}",
-                f"{result.measures.stars['rmse']:.4f}",
-                f"{result.measures.stars['mae']:.4f}",
-                f"{100 * result.measures.stars['hit']:.2f}",
-                *(_measure(result.measures.ranking.get(name)) for name in ("ndcg@10", "recall@10")),
+                *(_metric(result, metric) + ("▼" if not i and metric in lost else "") for metric in shown),
+                _measure(result.measures.stars["mse"] / reference if reference else None),
+                _measure(result.measures.ranking.get("coverage")),
                 f"{result.fit_seconds:.1f}",
-                f"{result.measure_seconds:.1f}",
             )
-            for result in results
+            for i, result in enumerate(results)
+        ],
+    )
+    for model in [result.model for result in results[1:]]:
+        if metrics := [shown.get(metric, metric.upper()) for metric, models in lost.items() if model in models]:
+            print_note(f"▼ {results[0].model} loses to {model} on {', '.join(metrics)}")
+    _show_segments(results)
+
+
+def _show_segments(results: list[Result]) -> None:
+    rows = []
+    own = results[0].measures
+    reference = next((r.measures for r in results if r.model == "bias"), None)
+    for kind, segments in own.segments.items():
+        for label, metrics in segments.items():
+            there = None if reference is None else reference.segments.get(kind, {}).get(label)
+            ratio = metrics["mse"] / there["mse"] if there and there["mse"] else None
+            share = metrics["n"] / max(own.stars["n"], 1)
+            rows.append(
+                (kind, label, f"{share:.1%}", f"{metrics['mse']:.4f}", _measure(ratio), f"{100 * metrics['hit']:.2f}")
+            )
+    print_table(f"{results[0].model} by kind of rating", ("by", "kind", "share", "MSE", "MSE / bias", "hit %"), rows)
+
+
+def show_repeats(repeats: list[Repeat]) -> None:
+    """Mean and sample standard deviation over seeds."""
+    models = spread(repeats)
+    metrics = list(dict.fromkeys(name for values in models.values() for name in values))
+    print_table(
+        f"Over seeds {', '.join(str(repeat.seed) for repeat in repeats)}: mean ± standard deviation",
+        ("model", *metrics),
+        [
+            (model, *(f"{values[m][0]:.4f} ± {values[m][1]:.4f}" if m in values else "–" for m in metrics))
+            for model, values in models.items()
         ],
     )
 
 
-def _measure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+def show_comparison(comparison: Comparison) -> None:
+    """Each pair of models on each metric."""
+    print_table(
+        f"Same {comparison.n_ratings:,} ratings of {comparison.n_readers:,} readers",
+        ("metric", *comparison.runs),
+        [(metric, *(f"{v:.4f}" for v in values)) for metric, values in comparison.values.items()],
+    )
+    print_table(
+        "Differences (first minus second), 95 % interval, p corrected by Holm",
+        ("metric", "first", "second", "difference", "interval", "p", "finding"),
+        [
+            (
+                d.metric,
+                d.first,
+                d.second,
+                f"{d.difference:+.4f}",
+                f"{d.low:+.4f} to {d.high:+.4f}",
+                f"{d.p:.2g}",
+                d.finding,
+            )
+            for d in comparison.differences
+        ],
+    )
+
+
+def _metric(result: Result, metric: str) -> str:
+    value = result.value(metric)
+    return _measure(None if value is None else 100 * value if metric == "hit" else value, 2 if metric == "hit" else 4)
+
+
+def _measure(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -10,8 +10,8 @@ import typer
 
 from shelfwise.artifact import CHECKPOINT, check_place, has_run, read_manifest, save_run
 from shelfwise.cli import options
-from shelfwise.cli.console import print_json, progress, say
-from shelfwise.cli.tables import show_audit, show_results
+from shelfwise.cli.console import command_line, print_json, progress, say
+from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.config import read_toml
 from shelfwise.data.files import output_errors
 from shelfwise.data.ids import IdSpace
@@ -44,6 +44,12 @@ def train(
             "--k", min=1, help="Ratings held out (leave-k-out, [default: 1]) or given (new-readers, [default: 10])."
         ),
     ] = None,
+    no_tags: Annotated[
+        bool, typer.Option("--no-tags", help="With --split new-books: tags and subjects of those are unknown too.")
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Report on so many seeds, from --seed on; the run is the first's.")
+    ] = 1,
     train_ratings: Annotated[
         Path | None, typer.Option("--train-ratings", metavar="F", help="Train on this file; DATA gives the catalogue.")
     ] = None,
@@ -90,6 +96,8 @@ def train(
     as_json: options.AsJson = False,
 ) -> None:
     """Audit, split, choose settings on validation, fit, report on test, and save the run."""
+    if seeds > 1 and train_ratings:
+        raise UsageError("--seeds does not go with --train-ratings", hint="the files are one split")
     if (valid_ratings or test_ratings) and not train_ratings:
         raise UsageError("--valid-ratings and --test-ratings go with --train-ratings", hint="add --train-ratings F")
     check_place(out, overwrite=overwrite or resume)
@@ -113,11 +121,12 @@ def train(
             | {name: value for name, value in named.items() if value is not None},
             "split": _own_files(split, k, seed, carve=valid_ratings is None)
             if train_ratings
-            else _split_settings(split or "random", k, seed),
+            else _split_settings(split or "random", k, seed, tags=not no_tags),
             "duplicates": duplicates,
             "unknown_books": unknown_books,
             "ids": ids,
             "seed": seed,
+            "seeds": seeds,
             "final": final,
         }
     )
@@ -138,7 +147,7 @@ def train(
         print_json(report.model_dump(mode="json"))
     else:
         show_audit(report.audit)
-        show_results(report.results)
+        show_report(report)
 
 
 def _train_or_resume(
@@ -158,7 +167,9 @@ def _train_or_resume(
         with output_errors(checkpoint):
             checkpoint.unlink(missing_ok=True)
     with progress() as on_progress:
-        run = train_run(data, settings, files=files, checkpoint=checkpoint, on_progress=on_progress)
+        run = train_run(
+            data, settings, files=files, checkpoint=checkpoint, command=command_line(), on_progress=on_progress
+        )
     save_run(run, out, overwrite=overwrite or resume)
     say(f"saved {out}")
     return Report.model_validate(run.report)
@@ -172,8 +183,12 @@ def _own_files(kind: SplitKind | None, k: int | None, seed: int, *, carve: bool)
     return {"kind": "files", "seed": seed, "valid_from_train": OWN_VALID_SHARE if carve else None}
 
 
-def _split_settings(kind: SplitKind, k: int | None, seed: int) -> dict[str, Any]:
+def _split_settings(kind: SplitKind, k: int | None, seed: int, *, tags: bool) -> dict[str, Any]:
     counted = {"leave-k-out": "k", "new-readers": "given"}
+    if not tags:
+        if kind != "new-books":
+            raise UsageError("--no-tags goes with --split new-books", hint="add --split new-books")
+        return {"kind": kind, "seed": seed, "tags": False}
     if k is None:
         return {"kind": kind, "seed": seed}
     if kind not in counted:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from shelfwise.data.isbn import isbn13_to_10, repair_isbn
@@ -85,6 +87,14 @@ class Catalogue:
     def titles(self, item_idx: pl.Series) -> pl.Series:
         """Titles of the books at the given indices."""
         return self.books["title"].gather(item_idx)
+
+    def blanked(self, item_idx: npt.NDArray[np.integer], *, tags: bool) -> Catalogue:
+        """The same without outside averages and counts of some books; with `tags`, without what they are about too."""
+        there = pl.Series(np.isin(np.arange(len(self)), item_idx))
+        columns = ("outside_mean", "outside_count", *(("subjects", "description") if tags else ()))
+        blank = [pl.when(there).then(None).otherwise(pl.col(name)).alias(name) for name in columns]
+        others = self.tags.filter(~pl.col("item_idx").is_in(item_idx.tolist())) if tags else self.tags
+        return Catalogue(self.books.with_columns(blank), others)
 
     @property
     def has_goodreads_ids(self) -> bool:

@@ -51,9 +51,13 @@ class NewReaders(_Split):
 
 
 class NewBooks(_Split):
-    """Some books are not trained on: all their ratings are predicted."""
+    """Some books are not trained on: all their ratings are predicted.
+
+    tags  whether tags, subjects and descriptions of them are known, or only title, authors, series and year
+    """
 
     kind: Literal["new-books"] = "new-books"
+    tags: bool = True
     valid: Annotated[float, Field(gt=0, lt=1)] = 0.1
     test: Annotated[float, Field(gt=0, lt=1)] = 0.1
 

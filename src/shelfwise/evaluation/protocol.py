@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
+import polars as pl
+from pydantic import Field
 
 from shelfwise.config import Config
 from shelfwise.data.ratings import Ratings
 from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.data.split import GIVEN_TEST, GIVEN_VALID, TEST, TRAIN, VALID, Parts
 from shelfwise.data.vocabulary import Vocabulary
-from shelfwise.evaluation.metrics import ranking_metrics, star_metrics
+from shelfwise.evaluation.intervals import ratio_intervals
+from shelfwise.evaluation.metrics import LOSSES, list_metrics, ranking_metrics, star_losses, star_metrics
+from shelfwise.evaluation.segments import Segments, segments
+from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.blocks import predict, reader_blocks
 from shelfwise.models.contract import BASES, Model, Progress, silent
 from shelfwise.ranking import top_n
@@ -19,86 +30,228 @@ TOP_K = 10
 RANKED_READERS = 10_000
 # The share of the scale from which a rating counts as liked: 4 stars of 1-5.
 RELEVANT = 0.75
+CALIBRATION_BINS = 10
+RANKING = {"ndcg": f"ndcg@{TOP_K}", "recall": f"recall@{TOP_K}", "reciprocal_rank": f"mrr@{TOP_K}"}
 
 
 class Measures(Config):
-    """Metrics of one model on one part: of stars (see star_metrics), of lists, and of stars by basis."""
+    """Metrics of one model on one part.
+
+    stars        see metrics.star_losses; and n
+    ranking      means over readers who liked something, see metrics.ranking_metrics and list_metrics; and n_readers
+    segments     star metrics by kind of rating: by what is on the shelf, history, ratings of the book, basis
+    intervals    of stars and ranking: 95 % bootstrap over readers
+    calibration  bins of equal count by predicted stars: mean predicted, mean true stars, n
+    histogram    share of each star: true, and as the model names it
+    reliability  for models with probabilities: bins by the stated probability of k stars or more, for each k
+    """
 
     stars: dict[str, float]
     ranking: dict[str, float]
-    by_basis: dict[str, dict[str, float]]
+    segments: dict[str, dict[str, dict[str, float]]] = Field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    calibration: list[dict[str, float]] = Field(default_factory=list)
+    histogram: dict[str, dict[str, float]] = Field(default_factory=dict)
+    reliability: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measures, and the same by reader: user_id, shelf, n, the sum of each star loss, ndcg@10, recall@10, mrr@10."""
+
+    measures: Measures
+    readers: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Exam:
+    """What every model of one report is measured on: the rows of `part` (TEST or VALID).
+
+    A reader's shelf is what models were trained on, or what is given of a new reader. Lists leave out what is in
+    train, validation (when testing) or given; a book counts as relevant from RELEVANT of the scale up.
+    """
+
+    ratings: Ratings
+    parts: Parts
+    features: BookFeatures
+    part: int = TEST
+
+    @cached_property
+    def shelves(self) -> Shelves:
+        """What is known of each reader."""
+        given = GIVEN_TEST if self.part == TEST else GIVEN_VALID
+        return self.ratings.where((self.parts == TRAIN) | (self.parts == given)).shelves()
+
+    @cached_property
+    def seen(self) -> Shelves:
+        """What must not be listed."""
+        known = (self.parts == VALID) & (self.part == TEST)
+        given = GIVEN_TEST if self.part == TEST else GIVEN_VALID
+        return self.ratings.where((self.parts == TRAIN) | (self.parts == given) | known).shelves()
+
+    @cached_property
+    def target(self) -> Ratings:
+        """What is to be predicted."""
+        return self.ratings.where(self.parts == self.part)
+
+    @cached_property
+    def segments(self) -> dict[str, Segments]:
+        """The kinds of the ratings to predict."""
+        counts = np.bincount(self.ratings.item_idx[self.parts == TRAIN], minlength=self.ratings.n_books)
+        return segments(self.target, self.shelves, self.features.catalogue, counts.astype(np.int32))
+
+    @cached_property
+    def relevant(self) -> Shelves:
+        """The liked books among those to predict, by reader."""
+        scale = self.target.scale
+        threshold = scale.low + RELEVANT * (scale.high - scale.low)
+        return self.target.where(self.target.stars >= threshold - 1e-6).shelves()
+
+    @cached_property
+    def ranked(self) -> npt.NDArray[np.int64]:
+        """The readers who get a list: those with something relevant, at most RANKED_READERS."""
+        rows = np.flatnonzero(self.relevant.lengths)
+        if len(rows) > RANKED_READERS:
+            rows = np.sort(np.random.default_rng(0).choice(rows, RANKED_READERS, replace=False))
+        return rows
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of what is to be predicted from what, hex: two runs compare only where it is the same."""
+        state = hashlib.sha256(str((self.part, self.ratings.scale)).encode())
+        for rows in (self.target.shelves(), self.shelves, self.seen):
+            for array in (rows.indptr, rows.item_idx, rows.stars):
+                state.update(np.ascontiguousarray(array).tobytes())
+        for ids in (self.ratings.readers.ids, self.ratings.books.ids):
+            state.update("\n".join(map(str, ids.to_list())).encode())
+        return state.hexdigest()
+
+    def trained_idx(self, trained: Vocabulary | None = None) -> Indices:
+        """int32 [U]: the index in training of each reader whose shelf is just what was trained on, else -1.
+
+        trained  readers in the order of the model's training, if that is not the order of `ratings`
+        """
+        ratings, parts = self.ratings, self.parts
+        in_train = np.bincount(ratings.user_idx[parts == TRAIN], minlength=ratings.n_readers) > 0
+        given = (parts == GIVEN_TEST) | (parts == GIVEN_VALID)
+        newer = np.bincount(ratings.user_idx[given], minlength=ratings.n_readers) > 0
+        index = np.arange(ratings.n_readers) if trained is None else trained.find(ratings.readers.ids)
+        return np.where(in_train & ~newer, index, -1).astype(np.int32)
 
 
 def measure(
     model: Model,
-    ratings: Ratings,
-    parts: Parts,
-    part: int = TEST,
+    exam: Exam,
     *,
     trained: Vocabulary | None = None,
     rank: bool = True,
     on_progress: Progress = silent,
-) -> Measures:
-    """Measure `model` on the rows of `part` (VALID or TEST).
-
-    `trained` are the readers in the order of the model's training, if that is not the order of `ratings`.
-    A reader's shelf is what the model was trained on, or what is given of a new reader. Lists leave out
-    what is in train, validation (when testing) or given; a book counts as relevant from RELEVANT of the scale up.
-    """
-    given = GIVEN_TEST if part == TEST else GIVEN_VALID
-    shelves = ratings.where((parts == TRAIN) | (parts == given)).shelves()
-    trained_idx = trained_readers(ratings, parts, trained)
-    target = ratings.where(parts == part)
-    predicted, basis = predict(
-        model, shelves, target.user_idx, target.item_idx, trained_idx=trained_idx, on_progress=on_progress
+) -> Measured:
+    """All measures of a model; `trained` as in Exam.trained_idx."""
+    trained_idx, target = exam.trained_idx(trained), exam.target
+    answers = predict(
+        model, exam.shelves, target.user_idx, target.item_idx, trained_idx=trained_idx, on_progress=on_progress
     )
-    by_basis = {
-        name: star_metrics(predicted[basis == code], target.stars[basis == code], ratings.scale)
-        for code, name in enumerate(BASES)
-        if (basis == code).any()
-    }
+    losses = star_losses(answers.stars, target.stars, target.scale, answers.probabilities)
+    readers = _by_reader(exam, losses)
     ranking: dict[str, float] = {}
     if rank:
-        seen = ratings.where((parts == TRAIN) | (parts == given) | ((parts == VALID) & (part == TEST))).shelves()
-        ranking = measure_lists(model, shelves, seen, target, trained_idx=trained_idx, on_progress=on_progress)
-    return Measures(stars=star_metrics(predicted, target.stars, ratings.scale), ranking=ranking, by_basis=by_basis)
+        values, ranking = measure_lists(model, exam, trained_idx, on_progress)
+        columns = [pl.Series(RANKING[name], value, nan_to_null=True) for name, value in values.items()]
+        readers = readers.with_columns(columns)
+    kinds = exam.segments | {"basis": Segments(BASES, answers.basis)}
+    measures = Measures(
+        stars=star_metrics(losses),
+        ranking=ranking,
+        segments={name: _by_segment(losses, kind) for name, kind in kinds.items()},
+        intervals=_intervals(readers),
+        calibration=_bins(answers.stars, target.stars, CALIBRATION_BINS),
+        histogram=_histogram(answers.stars if answers.probabilities is None else answers.likely(target.scale), target),
+        reliability={} if answers.probabilities is None else _reliability(answers.probabilities, target),
+    )
+    return Measured(measures, readers.filter((pl.col("n") > 0) | pl.any_horizontal(pl.col("^.*@.*$").is_not_null())))
 
 
-def trained_readers(ratings: Ratings, parts: Parts, trained: Vocabulary | None = None) -> Indices:
-    """int32 [U]: the index in training of each reader whose shelf is just what was trained on, else -1."""
-    in_train = np.bincount(ratings.user_idx[parts == TRAIN], minlength=ratings.n_readers) > 0
-    given = (parts == GIVEN_TEST) | (parts == GIVEN_VALID)
-    newer = np.bincount(ratings.user_idx[given], minlength=ratings.n_readers) > 0
-    index = np.arange(ratings.n_readers) if trained is None else trained.find(ratings.readers.ids)
-    return np.where(in_train & ~newer, index, -1).astype(np.int32)
+def measure_stars(model: Model, exam: Exam) -> float:
+    """The mean squared error alone, stars squared."""
+    target = exam.target
+    answers = predict(model, exam.shelves, target.user_idx, target.item_idx, trained_idx=exam.trained_idx())
+    return float(star_losses(answers.stars, target.stars, target.scale)["mse"].mean())
 
 
 def measure_lists(
-    model: Model,
-    shelves: Shelves,
-    seen: Shelves,
-    target: Ratings,
-    *,
-    trained_idx: Indices | None = None,
-    on_progress: Progress = silent,
-) -> dict[str, float]:
-    """Mean NDCG and recall of the first TOP_K over the full catalogue, over readers with something relevant.
+    model: Model, exam: Exam, trained_idx: Indices, on_progress: Progress = silent
+) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
+    """Ranking metrics by reader (float64 [U], NaN for readers without a list) and their means, with list_metrics.
 
-    Of more than RANKED_READERS such readers, so many are drawn.
+    Over the full catalogue, without sampled candidates.
     """
-    scale = target.scale
-    threshold = scale.low + RELEVANT * (scale.high - scale.low)
-    relevant = target.where(target.stars >= threshold - 1e-6).shelves()
-    rows = np.flatnonzero(relevant.lengths)
-    if len(rows) > RANKED_READERS:
-        rows = np.sort(np.random.default_rng(0).choice(rows, RANKED_READERS, replace=False))
-    sums: dict[str, list[np.ndarray]] = {}
+    by_reader = {name: np.full(len(exam.shelves), np.nan) for name in RANKING}
+    lists = np.full((len(exam.ranked), TOP_K), -1, dtype=np.int32)
     done = 0
-    for block, readers in reader_blocks(model, shelves, rows, trained_idx=trained_idx):
-        lists, _ = top_n(model.scores(readers), TOP_K, seen.take(block))
-        for name, values in ranking_metrics(lists, relevant.take(block)).items():
-            sums.setdefault(name, []).append(values)
+    for block, readers in reader_blocks(model, exam.shelves, exam.ranked, trained_idx=trained_idx):
+        found, _ = top_n(model.scores(readers), TOP_K, exam.seen.take(block))
+        lists[done : done + len(block)] = found
+        for name, values in ranking_metrics(found, exam.relevant.take(block)).items():
+            by_reader[name][block] = values
         done += len(block)
-        on_progress("rank", done, len(rows))
-    means = {f"{name}@{TOP_K}": float(np.concatenate(values).mean()) for name, values in sums.items()}
-    return {**means, "n_readers": len(rows)}
+        on_progress("rank", done, len(exam.ranked))
+    means = {RANKING[name]: float(values[exam.ranked].mean()) for name, values in by_reader.items() if done}
+    if done:
+        counts = np.bincount(exam.ratings.item_idx[exam.parts == TRAIN], minlength=exam.ratings.n_books)
+        means |= list_metrics(lists, counts.astype(np.int32), exam.shelves.take(exam.ranked), exam.features.content)
+    known = {name: value for name, value in means.items() if np.isfinite(value)}
+    return by_reader, {**known, "n_readers": len(exam.ranked)}
+
+
+def _by_reader(exam: Exam, losses: dict[str, npt.NDArray[np.float64]]) -> pl.DataFrame:
+    rows, n_readers = exam.target.user_idx, exam.ratings.n_readers
+    sums = {name: np.bincount(rows, values, n_readers) for name, values in losses.items()}
+    counts = {"shelf": exam.shelves.lengths, "n": np.bincount(rows, minlength=n_readers)}
+    return pl.DataFrame({"user_id": exam.ratings.readers.ids, **counts, **sums})
+
+
+def _by_segment(losses: dict[str, npt.NDArray[np.float64]], kind: Segments) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for code, label in enumerate(kind.labels):
+        at = kind.codes == code
+        if at.any():
+            found[label] = star_metrics({name: values[at] for name, values in losses.items()})
+    return found
+
+
+def _intervals(readers: pl.DataFrame) -> dict[str, tuple[float, float]]:
+    names = [name for name in readers.columns if name in LOSSES or name in RANKING.values()]
+    values = readers.select(names).to_numpy().astype(np.float64)
+    counts = np.where(np.isnan(values), 0, 1.0)
+    for place, name in enumerate(names):
+        if name in LOSSES:
+            counts[:, place] = readers["n"].to_numpy()
+    low, high = ratio_intervals(np.nan_to_num(values), counts)
+    return {
+        name: (float(low[place]), float(high[place])) for place, name in enumerate(names) if np.isfinite(low[place])
+    }
+
+
+def _bins(stated: npt.NDArray[Any], true: npt.NDArray[Any], n_bins: int) -> list[dict[str, float]]:
+    """Bins of (nearly) equal count by what is stated: its mean, the mean of what is true, n."""
+    order = np.argsort(stated, kind="stable")
+    parts = np.array_split(order, min(n_bins, len(order))) if len(order) else []
+    return [{"stated": float(stated[at].mean()), "true": float(true[at].mean()), "n": float(len(at))} for at in parts]
+
+
+def _reliability(probabilities: npt.NDArray[Any], target: Ratings) -> dict[str, list[dict[str, float]]]:
+    values = target.scale.values
+    return {
+        f"{value:g}": _bins(probabilities[:, k:].sum(axis=1), target.stars >= value - 1e-6, CALIBRATION_BINS)
+        for k, value in enumerate(values)
+        if k
+    }
+
+
+def _histogram(named: npt.NDArray[Any], target: Ratings) -> dict[str, dict[str, float]]:
+    rounded, n = target.scale.round(named), max(len(target), 1)
+    return {
+        "true": {f"{v:g}": float((target.stars == v).sum() / n) for v in target.scale.values},
+        "named": {f"{v:g}": float((rounded == v).sum() / n) for v in target.scale.values},
+    }

@@ -94,6 +94,10 @@ class Model(ABC):
         item_idx  which book, int32 [N]; -1 for a book that is not in the catalogue
         """
 
+    def probabilities(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats | None:
+        """The probability of each value of the scale, float32 [N, S], whose mean is stars(); None if it has none."""
+        return None
+
     def scores(self, readers: Readers) -> Floats:
         """What the list is ordered by, for every reader and book, float32 [U, I]: stars, unless overridden."""
         n_books = len(self.book_counts)
