@@ -27,7 +27,8 @@ from shelfwise.models.registry import model_config
 from shelfwise.training.recipes import fit_model
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
-BASELINES = ("global-mean", "popularity", "bias", "item-knn", "coreading-knn", "ease")
+BASELINE_LOOP = LoopSettings(epochs=4, learning_rate=3e-3)
+BASELINES = ("global-mean", "popularity", "bias", "bias-ordinal", "item-knn", "coreading-knn", "ease")
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,9 @@ def measure_beside_baselines(
         found = cache.get(name)
         if found is None:
             try:
-                chosen = choose(model_config(name), prepared, replace(lab, seed=0))
-                baseline = chosen.fitted or fit(chosen.config, prepared, replace(lab, seed=0))
+                plain = replace(lab, seed=0, loop=BASELINE_LOOP)  # so that a baseline is the same beside every model
+                chosen = choose(model_config(name), prepared, plain)
+                baseline = chosen.fitted or fit(chosen.config, prepared, plain)
             except FitError as error:
                 skipped[name] = error.message
                 continue

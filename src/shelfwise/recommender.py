@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,12 +19,13 @@ from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
-from shelfwise.models.blocks import RANK_BLOCK, predict, reader_blocks
+from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Rows, silent
 from shelfwise.ranking import top_n
 
 # What a reader given in a request is called in the answer.
 NEW_READER = "new reader"
+PREDICTED = {"stars", "most_likely", "sd", "low", "high", "basis"}  # columns that predict may add
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Recommender:
     def load(cls, path: str | Path) -> Self:
         """The recommender of the run at `path`. Raises what load_run raises."""
         return cls(load_run(Path(path)))
+
+    def ordered(self, order: str) -> Recommender:
+        """The same with lists in another order: blend, stars or pickup. Raises UsageError where the model has none."""
+        return Recommender(replace(self.run, model=self.run.model.with_order(order)))
 
     def read_shelf(self, path: Path, ids: IdSpace | None = None) -> OutsideRatings:
         """Ratings (user_id, book_id, rating) from a file; unknown books are counted and left out.
@@ -125,11 +130,13 @@ class Recommender:
     ) -> pl.DataFrame:
         """The rows of `pairs` (user_id, book_id, any other column) plus stars and basis.
 
+        A model that gives probabilities adds most_likely, sd, low and high (models.blocks.describe).
+
         Unknown readers and books get an answer too; `basis` says on what it rests (models.contract.BASES).
         Raises MissingColumnError, BadValueError, AmbiguousIdsError; FormatError where a column of pairs would be lost.
         """
         path = Path(where)
-        if taken := {"stars", "basis"} & set(pairs.columns):
+        if taken := PREDICTED & set(pairs.columns):
             raise FormatError(
                 f"{path} has a column {min(taken)!r} of its own, where the prediction is to stand", hint="rename it"
             )
@@ -147,7 +154,11 @@ class Recommender:
         )
         names = pl.Series("basis", BASES)
         basis = names.gather(answers.basis.astype(np.int64)).alias("basis")
-        return pairs.with_columns(pl.Series("stars", answers.stars), basis)
+        columns = [pl.Series("stars", answers.stars)]
+        if answers.probabilities is not None:
+            described = describe(answers.probabilities, self.run.model.scale)
+            columns += [pl.Series(name, values) for name, values in described.items()]
+        return pairs.with_columns(*columns, basis)
 
     def recommend(
         self,

@@ -16,9 +16,10 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.split import GIVEN_TEST, TEST, TRAIN, VALID
 from shelfwise.data.vocabulary import Vocabulary
-from shelfwise.evaluation.metrics import list_metrics, ranking_metrics, star_losses, star_metrics
+from shelfwise.evaluation.metrics import list_metrics, star_losses, star_metrics
 from shelfwise.evaluation.protocol import Exam, Measures, measure
 from shelfwise.models.bias import Bias, BiasConfig
+from shelfwise.ranking import ranking_metrics
 
 FIVE = Scale(1, 5)
 

@@ -26,19 +26,19 @@ def make_task(seed: int = 0, *, kill_at: int | None = None, scale: float = 1.0) 
     network = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
     calls = 0
 
-    def residuals(rows: Tensor) -> Tensor:
+    def loss(rows: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
         if calls == kill_at:
             os.kill(os.getpid(), signal.SIGTERM)
         predicted: Tensor = network(x[rows])[:, 0]
-        return predicted - y[rows]
+        return (predicted - y[rows]).square().mean()
 
     def validate() -> float:
         with torch.no_grad():
-            return float(residuals(torch.arange(100)).square().mean())
+            return float(loss(torch.arange(100)))
 
-    return Task(network, residuals, 100, validate)
+    return Task(network, loss, 100, validate)
 
 
 def weights(task: Task) -> list[Tensor]:

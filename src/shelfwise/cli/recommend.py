@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 import typer
@@ -27,6 +27,14 @@ def recommend(
     n: options.Number = 10,
     out: options.Out = None,
     ids: options.Ids = None,
+    order: Annotated[
+        Literal["blend", "stars", "pickup"] | None,
+        typer.Option(
+            "--order",
+            help="By what lists are ordered, for models that know several: likely to be read and liked, expected "
+            "stars, likely to be read. [default: the run's]",
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Recommend books: user_id, rank, book_id, title, score, stars.
@@ -36,6 +44,8 @@ def recommend(
     if sum((reader is not None, readers is not None, everybody)) > 1 or not (reader or readers or everybody or shelf):
         raise UsageError("for whom?", hint="give one of --reader ID, --readers F, --all, or --shelf RATINGS.csv")
     recommender = Recommender.load(run)
+    if order is not None:
+        recommender = recommender.ordered(order)
     outside = options.read_shelf(recommender, shelf, ids)
     reader_ids: pl.Series | None = None
     if reader is not None:

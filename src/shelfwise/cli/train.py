@@ -84,6 +84,9 @@ def train(
         int | None, typer.Option("--embedding-dim", help="Short for --set embedding_dim=N.")
     ] = None,
     device: Annotated[str | None, typer.Option("--device", help="Short for --set device=NAME.")] = None,
+    no_outside_averages: Annotated[
+        bool, typer.Option("--no-outside-averages", help="Short for --set outside_averages=false.")
+    ] = False,
     catalogue: options.Catalogue = None,
     scale: options.Scale = None,
     ids: options.Ids = None,
@@ -111,6 +114,7 @@ def train(
         "learning_rate": learning_rate,
         "embedding_dim": embedding_dim,
         "device": device,
+        "outside_averages": False if no_outside_averages else None,
     }
     settings = TrainSettings.parse(
         {

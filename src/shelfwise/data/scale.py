@@ -11,6 +11,8 @@ import numpy.typing as npt
 from shelfwise.errors import ConfigError
 
 Floats = npt.NDArray[np.float32]
+# The share of the scale from which a rating counts as liked: 4 stars of 1-5.
+RELEVANT = 0.75
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Scale:
         """Every value on the scale, ascending, float32 [S]."""
         n_steps = round((self.high - self.low) / self.step)
         return (self.low + self.step * np.arange(n_steps + 1)).astype(np.float32)
+
+    @property
+    def liked_from(self) -> float:
+        """The stars from which a rating counts as liked."""
+        return self.low + RELEVANT * (self.high - self.low)
 
     def contains(self, stars: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which of `stars` are values of the scale, bool [N]."""

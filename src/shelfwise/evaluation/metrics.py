@@ -40,31 +40,6 @@ def star_metrics(losses: dict[str, npt.NDArray[np.float64]]) -> dict[str, float]
     return {"mse": means.pop("mse"), "rmse": float(np.sqrt(losses["mse"].mean())) if n else np.nan, **means, "n": n}
 
 
-def ranking_metrics(lists: Indices, relevant: Shelves) -> dict[str, npt.NDArray[np.float64]]:
-    """ndcg, recall and reciprocal_rank of each reader's list, float64 [U]; NaN for readers with nothing relevant.
-
-    lists     int32 [U, K], best first, -1 where a list is shorter
-    relevant  the relevant books of each reader
-    NDCG: Järvelin and Kekäläinen, TOIS 2002, binary gain, log2(rank + 1) discount. Recall: hits over all relevant
-    books. Reciprocal rank: 1 / rank of the first relevant book, 0 where the list has none (Voorhees, TREC-8, 1999).
-    """
-    n_readers, k = lists.shape
-    n_books = int(max(lists.max(initial=0), relevant.item_idx.max(initial=0))) + 1
-    pairs = relevant.rows * n_books + relevant.item_idx  # ascending, since rows and books within them are
-    wanted = np.arange(n_readers)[:, None] * n_books + lists
-    place = np.minimum(np.searchsorted(pairs, wanted), max(len(pairs) - 1, 0))
-    hits = (pairs[place] == wanted) & (lists >= 0) if len(pairs) else np.zeros(lists.shape, dtype=bool)
-    discounts = 1 / np.log2(np.arange(2, k + 2))
-    ideal = np.concatenate([[np.nan], np.cumsum(discounts)])[np.minimum(relevant.lengths, k)]
-    n_relevant = np.where(relevant.lengths > 0, relevant.lengths, np.nan)
-    first = np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0)
-    return {
-        "ndcg": (hits * discounts).sum(axis=1) / ideal,
-        "recall": hits.sum(axis=1) / n_relevant,
-        "reciprocal_rank": np.where(np.isnan(n_relevant), np.nan, first),
-    }
-
-
 def list_metrics(lists: Indices, counts: Indices, shelves: Shelves, content: sp.csr_matrix) -> dict[str, float]:
     """What lists are like, whether they hit or not; lists int32 [U, K], -1 where a list is shorter.
 

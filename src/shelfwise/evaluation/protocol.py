@@ -18,18 +18,16 @@ from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.data.split import GIVEN_TEST, GIVEN_VALID, TEST, TRAIN, VALID, Parts
 from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.evaluation.intervals import ratio_intervals
-from shelfwise.evaluation.metrics import LOSSES, list_metrics, ranking_metrics, star_losses, star_metrics
+from shelfwise.evaluation.metrics import LOSSES, list_metrics, star_losses, star_metrics
 from shelfwise.evaluation.segments import Segments, segments
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.blocks import predict, reader_blocks
 from shelfwise.models.contract import BASES, Model, Progress, silent
-from shelfwise.ranking import top_n
+from shelfwise.ranking import ranking_metrics, top_n
 
 TOP_K = 10
 # At most so many readers get a list when a model is measured; those are drawn at random, always the same.
 RANKED_READERS = 10_000
-# The share of the scale from which a rating counts as liked: 4 stars of 1-5.
-RELEVANT = 0.75
 CALIBRATION_BINS = 10
 RANKING = {"ndcg": f"ndcg@{TOP_K}", "recall": f"recall@{TOP_K}", "reciprocal_rank": f"mrr@{TOP_K}"}
 
@@ -68,7 +66,7 @@ class Exam:
     """What every model of one report is measured on: the rows of `part` (TEST or VALID).
 
     A reader's shelf is what models were trained on, or what is given of a new reader. Lists leave out what is in
-    train, validation (when testing) or given; a book counts as relevant from RELEVANT of the scale up.
+    train, validation (when testing) or given; a book counts as relevant from Scale.liked_from up.
     """
 
     ratings: Ratings
@@ -103,9 +101,7 @@ class Exam:
     @cached_property
     def relevant(self) -> Shelves:
         """The liked books among those to predict, by reader."""
-        scale = self.target.scale
-        threshold = scale.low + RELEVANT * (scale.high - scale.low)
-        return self.target.where(self.target.stars >= threshold - 1e-6).shelves()
+        return self.target.where(self.target.stars >= self.target.scale.liked_from - 1e-6).shelves()
 
     @cached_property
     def ranked(self) -> npt.NDArray[np.int64]:

@@ -32,6 +32,35 @@ class Answers:
         return likely
 
 
+RANGE_HOLDS = 0.8
+
+
+def describe(probabilities: Floats, scale: Scale) -> dict[str, Floats]:
+    """most_likely, sd, low and high of N distributions over the scale's values (float32 [N, S]), all in stars.
+
+    low and high bound the smallest run of neighbouring values that holds RANGE_HOLDS; of equals the most probable.
+    """
+    values = scale.values.astype(np.float64)
+    chances = probabilities.astype(np.float64)
+    mean = chances @ values
+    low, high = np.zeros(len(chances)), np.zeros(len(chances))
+    best = np.full(len(chances), -1.0)
+    below = np.concatenate([np.zeros((len(chances), 1)), chances.cumsum(axis=1)], axis=1)
+    for width in range(1, len(values) + 1):
+        open_rows = best < RANGE_HOLDS  # no narrower run was enough
+        for first in range(len(values) - width + 1):
+            held = below[:, first + width] - below[:, first]
+            better = open_rows & (held >= RANGE_HOLDS - 1e-9) & (held > best)
+            best[better], low[better], high[better] = held[better], values[first], values[first + width - 1]
+    columns = {
+        "most_likely": values[chances.argmax(axis=1)] if len(chances) else mean,
+        "sd": np.sqrt(np.maximum(chances @ values**2 - mean**2, 0)),
+        "low": low,
+        "high": high,
+    }
+    return {name: column.astype(np.float32) for name, column in columns.items()}
+
+
 def reader_blocks(
     model: Model,
     shelves: Shelves,

@@ -23,6 +23,7 @@ from shelfwise.config import ModelConfig
 from shelfwise.data.ratings import Ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.errors import UsageError
 from shelfwise.features.vectors import BookFeatures
 
 # On what a prediction rests, from most to least.
@@ -104,6 +105,10 @@ class Model(ABC):
         rows = np.repeat(np.arange(len(readers)), n_books)
         item_idx = np.tile(np.arange(n_books, dtype=np.int32), len(readers))
         return self.stars(readers, rows, item_idx).reshape(len(readers), n_books)
+
+    def with_order(self, order: str) -> Model:
+        """The same model with lists in the order that is named. Raises UsageError unless it has several."""
+        raise UsageError(f"the model {self.kind} has one order of lists only", hint="leave out --order")
 
     def basis(self, readers: Readers, rows: Rows, item_idx: Indices) -> npt.NDArray[np.int8]:
         """On what each prediction rests, int8 [N], as an index into BASES."""

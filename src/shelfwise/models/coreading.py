@@ -90,16 +90,7 @@ class CoreadingKNN(Coreading):
         config = CoreadingKNNConfig.model_validate(config.model_dump())
         bias = Bias.fit(BiasConfig(), inputs)
         read = reading_matrix(inputs.train.shelves(), inputs.train.n_books)
-        scaled = sp.csr_matrix(read @ sp.diags_array(1 / np.sqrt(np.maximum(bias.book_counts + config.shrinkage, 1))))
-        by_book, n_books = scaled.T.tocsr(), inputs.train.n_books
-        blocks = []
-        for start in range(0, n_books, BOOKS_AT_ONCE):
-            end = min(start + BOOKS_AT_ONCE, n_books)
-            block = (by_book[start:end] @ scaled).toarray().astype(np.float32)
-            block[np.arange(end - start), np.arange(start, end)] = 0
-            blocks.append(strongest(block, config.neighbours))
-            inputs.on_progress("neighbours", end, n_books)
-        return cls(config, bias, sp.vstack(blocks, format="csr").T.tocsr())
+        return cls(config, bias, cosines(read, config.shrinkage, config.neighbours))
 
 
 class EASE(Coreading):
@@ -139,6 +130,22 @@ def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> Floats:
         inverse[start:end, end:] = inverse[end:, start:end].T
         corner = np.tril(inverse[start:end, start:end])
         inverse[start:end, start:end] = corner + np.tril(corner, -1).T
-    inverse /= -np.einsum("ii->i", inverse).copy()
-    np.einsum("ii->i", inverse)[:] = 0
-    return np.ascontiguousarray(inverse)
+    weights: Floats = inverse.T  # the inverse is symmetric; its transpose lies in memory row by row
+    weights /= -np.einsum("ii->i", weights).copy()
+    np.einsum("ii->i", weights)[:] = 0
+    return weights
+
+
+def cosines(read: sp.csr_matrix, shrinkage: float, neighbours: int) -> sp.csr_matrix:
+    """cos of books by who read them, `shrinkage` added to each count, the strongest of each book; sparse [I, I]."""
+    n_books = read.shape[1]
+    counts = np.asarray(read.sum(axis=0)).ravel()
+    scaled = sp.csr_matrix(read @ sp.diags_array(1 / np.sqrt(np.maximum(counts + shrinkage, 1))), dtype=np.float32)
+    by_book = scaled.T.tocsr()
+    blocks = []
+    for start in range(0, n_books, BOOKS_AT_ONCE):
+        end = min(start + BOOKS_AT_ONCE, n_books)
+        block = (by_book[start:end] @ scaled).toarray()
+        block[np.arange(end - start), np.arange(start, end)] = 0
+        blocks.append(strongest(block, neighbours))
+    return sp.csr_matrix(sp.vstack(blocks).T)

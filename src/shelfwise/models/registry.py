@@ -17,6 +17,8 @@ MODELS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("item-knn", "default"): ("item_knn", "ItemKNN", "ItemKNNConfig"),
     ("coreading-knn", "default"): ("coreading", "CoreadingKNN", "CoreadingKNNConfig"),
     ("ease", "default"): ("coreading", "EASE", "EASEConfig"),
+    ("bias-ordinal", "default"): ("shelf", "OrdinalBias", "OrdinalBiasConfig"),
+    ("shelf", "default"): ("shelf", "Shelf", "ShelfConfig"),
     ("mf", "default"): ("mf", "MF", "MFConfig"),
     ("ncf", "default"): ("ncf", "NCF", "NCFConfig"),
     ("hybrid", "default"): ("hybrid", "Hybrid", "HybridConfig"),

@@ -1,4 +1,4 @@
-"""The one training loop: minibatches of squared error, best weights by validation, resumable bit for bit."""
+"""The one training loop: minibatches, best weights by validation, resumable bit for bit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from shelfwise.models.contract import Progress, silent
 from shelfwise.training.checkpoint import State, load_checkpoint, save_checkpoint
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
-# Predicted minus true stars of the training rows at these places (int64 [B]), differentiable, [B].
-Residuals = Callable[[Tensor], Tensor]
+# The mean loss of the training rows at these places (int64 [B]), differentiable, [].
+Loss = Callable[[Tensor], Tensor]
 CHECK_BATCHES = 100  # between two looks at the loss, each of which waits for the device
 
 
 @dataclass
 class Task:
-    """What is fitted to what: `residuals` of `n_rows` training rows, and the validation error (stars squared).
+    """What is fitted to what: the `loss` of `n_rows` training rows, and the validation error (stars squared).
 
     Without validation the weights of the last epoch count.
     """
 
     network: nn.Module
-    residuals: Residuals
+    loss: Loss
     n_rows: int
     validate: Callable[[], float] | None
 
@@ -96,7 +96,7 @@ def _run_epoch(
         rows = order[state.batch * settings.batch_size : (state.batch + 1) * settings.batch_size]
         _set_rate(state.optimiser, settings, state.epoch, state.batch / n_batches)
         state.optimiser.zero_grad(set_to_none=True)
-        loss = task.residuals(rows).square().mean()
+        loss = task.loss(rows)
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
         loss_sum += loss.detach() * len(rows)

@@ -37,11 +37,11 @@ def fit_neumf(
     stars = torch.from_numpy(shelves.stars).to(device)
     pairs = pairs.to(device)
 
-    def residuals(rows: Tensor) -> Tensor:
+    def loss(rows: Tensor) -> Tensor:
         predicted: Tensor = network(Pairs(pairs.base[rows], pairs.gmf[rows], pairs.mlp[rows]))
-        return predicted - stars[rows]
+        return (predicted - stars[rows]).square().mean()
 
-    task = Task(network, residuals, len(stars), validation_error(model, inputs))
+    task = Task(network, loss, len(stars), validation_error(model, inputs))
     history = train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
     return model, history
 
@@ -60,12 +60,12 @@ def fit_books(shelves: Shelves, vectors: Tensor, bias: Tensor, config: NeuMFConf
     for rows, _, unexplained in leave_one_out(shelves, vectors, stars - mean - bias[items], config.ridge):
         beyond[rows] = unexplained + bias[items[rows]]
     total = torch.zeros(len(vectors)).index_add_(0, items, beyond)
-    prior = _regress(vectors, total, count, config.book_shrinkage)
+    prior = regress(vectors, total, count, config.book_shrinkage)
     bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     return BookSide(mean, vectors, config.blocks(vectors.shape[1]), prior, bias, count), beyond
 
 
-def _regress(vectors: Tensor, total: Tensor, count: Tensor, shrinkage: float) -> Tensor:
+def regress(vectors: Tensor, total: Tensor, count: Tensor, shrinkage: float) -> Tensor:
     """Book biases [I] as a ridge regression of the books' means on their vectors, weighted by how sure each mean is."""
     weight = (count / (count + shrinkage).clamp(min=1e-9)).double()
     x = torch.cat([vectors, torch.ones(len(vectors), 1)], 1).double()

@@ -37,10 +37,10 @@ def fit_notebook(
     item_idx = torch.from_numpy(train.item_idx.astype(np.int64)).to(device)
     stars = torch.from_numpy(train.stars).to(device)
 
-    def residuals(rows: Tensor) -> Tensor:
+    def loss(rows: Tensor) -> Tensor:
         predicted: Tensor = books(readers(user_idx[rows]), item_idx[rows])
-        return predicted - stars[rows]
+        return (predicted - stars[rows]).square().mean()
 
-    task = Task(network, residuals, len(train), validation_error(model, inputs, refold=True))
+    task = Task(network, loss, len(train), validation_error(model, inputs, refold=True))
     history = train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
     return model, history

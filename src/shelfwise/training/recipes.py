@@ -48,9 +48,14 @@ def fit_model(
     if not hasattr(kind, "fit"):  # torch is imported only for models that need it
         from shelfwise.models.neumf import NeuMF, NeuMFConfig
         from shelfwise.models.notebook import NotebookConfig
+        from shelfwise.models.shelf import Shelf, ShelfConfig
         from shelfwise.training.neumf import fit_neumf
         from shelfwise.training.notebook import fit_notebook
+        from shelfwise.training.shelf import fit_shelf
 
+        if isinstance(config, ShelfConfig):
+            assert issubclass(kind, Shelf)
+            return fit_shelf(kind, config, loop, inputs, checkpoint)
         if isinstance(config, NotebookConfig):
             return fit_notebook(config, loop, inputs, checkpoint)
         assert isinstance(config, NeuMFConfig)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shelfwise.data.ratings import join_ratings
+from shelfwise.data.ratings import Ratings, join_ratings
 from shelfwise.models.blocks import reader_blocks
-from shelfwise.models.contract import FitInputs, Model, Readers
+from shelfwise.models.contract import FitInputs, Model, Readers, Rows
 
 
 def validation_error(model: Model, inputs: FitInputs, *, refold: bool = False) -> Callable[[], float] | None:
@@ -20,21 +20,26 @@ def validation_error(model: Model, inputs: FitInputs, *, refold: bool = False) -
     valid = inputs.valid
     if valid is None or not len(valid):
         return None
-    given = inputs.train if inputs.given is None else join_ratings([inputs.train, inputs.given])
-    shelves = given.shelves()
-    readers, rows = np.unique(valid.user_idx.astype(np.int64), return_inverse=True)
-    trained = np.where(np.isin(readers, inputs.train.user_idx), readers, -1).astype(np.int32)
-    trained_idx = np.full(len(shelves), -1, dtype=np.int32)
-    trained_idx[readers] = trained
+    readers, rows = validation_readers(model, inputs, valid)
 
     def fold() -> Readers:
-        [(_, state)] = reader_blocks(model, shelves, readers, trained_idx=trained_idx, size=max(len(readers), 1))
-        return state
+        return validation_readers(model, inputs, valid)[0]
 
-    folded = None if refold else fold()
+    folded = None if refold else readers
 
     def error() -> float:
         predicted = model.stars(folded or fold(), rows, valid.item_idx)
         return float(np.mean((predicted.astype(np.float64) - valid.stars) ** 2))
 
     return error
+
+
+def validation_readers(model: Model, inputs: FitInputs, valid: Ratings) -> tuple[Readers, Rows]:
+    """The readers of the validation rows, as their train and given ratings show them, and the reader of each row."""
+    given = inputs.train if inputs.given is None else join_ratings([inputs.train, inputs.given])
+    shelves = given.shelves()
+    readers, rows = np.unique(valid.user_idx.astype(np.int64), return_inverse=True)
+    trained_idx = np.full(len(shelves), -1, dtype=np.int32)
+    trained_idx[readers] = np.where(np.isin(readers, inputs.train.user_idx), readers, -1)
+    [(_, state)] = reader_blocks(model, shelves, readers, trained_idx=trained_idx, size=max(len(readers), 1))
+    return state, rows

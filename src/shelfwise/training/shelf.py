@@ -1,0 +1,238 @@
+"""Fitting the shelf model: books by sums over readers, the star head by the loop, then the pickup side (pickup.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from shelfwise.data.scale import Scale
+from shelfwise.data.shelves import Shelves
+from shelfwise.errors import FitError
+from shelfwise.features.vectors import ABOUT_BLOCKS, BookFeatures, truncated_svd, unit_rows
+from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
+from shelfwise.models.contract import FitInputs
+from shelfwise.models.evidence import ShelfSide, book_evidence, shelf_evidence
+from shelfwise.models.mf import coreading_vectors
+from shelfwise.models.shelf import PAIRS_AT_ONCE, Shelf, ShelfBooks, ShelfConfig, steps_of
+from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, solve
+from shelfwise.training.loop import Task, train_network
+from shelfwise.training.neumf import regress
+from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
+from shelfwise.training.settings import Checkpoint, History, LoopSettings
+from shelfwise.training.validation import validation_readers
+
+SWEEPS = 2
+VALID_ROWS = 65_536
+# Parts of the similarity that a book has only once it was read or listed elsewhere.
+LEARNED_PARTS = [PARTS.index(name) for name in ("coreading", "level", "outside_mean", "outside_count")]
+LEVEL_BOUND = 3.0  # standard deviations
+
+
+def fit_shelf(
+    kind: type[Shelf], config: ShelfConfig, loop: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None = None
+) -> tuple[Shelf, History]:
+    """A fitted model and the history of its star head. Raises FitError, StoppedError."""
+    assert_ratings(inputs)
+    if inputs.features is None:
+        raise FitError("shelf needs what is known of the books", hint="fit it through shelfwise.train")
+    torch.manual_seed(inputs.seed)
+    train, scale = inputs.train, inputs.train.scale
+    shelves = train.shelves()
+    start = torch.from_numpy(Bias.fit(BiasConfig(), inputs).book_bias)
+    traits, outside = book_traits(inputs.features, inputs, start, config)
+    books, beyond = fit_books(shelves, traits, outside, start, config, scale)
+    star_head, pick_head = Shelf.make_heads(config, scale, outside.shape[1])
+    nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
+    pickup = fit_pickup(shelves, inputs.features, config) if config.content else nothing
+    model = kind(config, scale, books, star_head, pickup, pick_head)
+    base, numbers = training_rows(shelves, books, beyond, config, inputs.seed, scale)
+    star_head.net.standardise(numbers)
+    history = train_star_head(model, loop, inputs, base, numbers, checkpoint)
+    del base, numbers
+    if config.content:
+        train_pick_head(model, inputs)
+    if config.content and config.taste is None:
+        model.config = config.model_copy(update={"taste": choose_taste(model, inputs)})
+    return model, history
+
+
+def book_traits(
+    features: BookFeatures, inputs: FitInputs, bias: Tensor, config: ShelfConfig
+) -> tuple[BookTraits, Tensor]:
+    """What books are compared by, and outside numbers [I, O] for the head."""
+    books = features.catalogue.books
+    if not config.content:
+        nothing, none = torch.zeros(len(books), 1), torch.full((len(books),), -1)
+        traits = BookTraits(nothing, nothing, none, none, nothing[:, 0], nothing.expand(-1, len(LEVELS)).contiguous())
+        return traits, torch.zeros(len(books), 0)
+    if features.embedding is not None:
+        about = unit_rows(features.embedding)
+    else:
+        columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ABOUT_BLOCKS))
+        about = unit_rows(truncated_svd(features.content[:, columns], config.about_dim))
+    first_authors = [names[0] if names is not None and len(names) else None for names in books["authors"].to_list()]
+    year = _numbers(books["year"].to_numpy())
+    mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
+    count = _numbers(books["outside_count"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
+    levels = [_standardised(values) for values in (bias, mean, count.log1p(), year.clamp(1900))]
+    traits = BookTraits(
+        about=torch.from_numpy(about),
+        coreading=torch.from_numpy(coreading_vectors(inputs.train, config.coreading_dim, 1.0)),
+        author=_codes(first_authors),
+        series=_codes(books["series"].to_list()),
+        year=torch.where(year.isnan(), year.nanmedian().nan_to_num(2000.0), year),
+        levels=torch.stack(levels, 1),
+    )
+    return traits, torch.stack(levels[1:3], 1)
+
+
+def _numbers(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(values, dtype=np.float32).copy())
+
+
+def _standardised(values: Tensor) -> Tensor:
+    known = values[~values.isnan()]
+    if not len(known):
+        return torch.zeros_like(values)
+    scaled = (values - known.mean()) / (known.std(correction=0) + 1e-6)
+    return scaled.nan_to_num(0.0).clamp(-LEVEL_BOUND, LEVEL_BOUND)
+
+
+def _codes(names: list[str | None]) -> Tensor:
+    known: dict[str, int] = {}
+    codes = [-1 if name is None else known.setdefault(name, len(known)) for name in names]
+    return torch.tensor(codes, dtype=torch.int64)
+
+
+def fit_books(
+    shelves: Shelves, traits: BookTraits, outside: Tensor, bias: Tensor, config: ShelfConfig, scale: Scale
+) -> tuple[ShelfBooks, Tensor]:
+    """The book side, and for each rating the stars beyond the mean that its reader's other ratings do not explain.
+
+    A book's bias is the shrunk mean of what is not explained. It is shrunk towards a ridge regression on content, so
+    that a new book needs no rule of its own. `bias` [I] is where to start.
+    """
+    items = torch.from_numpy(shelves.item_idx.astype(np.int64))
+    stars = torch.from_numpy(shelves.stars.astype(np.float32))
+    mean, n_books = float(stars.double().mean()), len(bias)
+    count = torch.bincount(items, minlength=n_books).float()
+    prior, beyond = torch.zeros(n_books), torch.zeros(len(stars))
+    for _ in range(SWEEPS):
+        for _, at, _, unexplained in leave_one_out(shelves, traits, config.kernel, stars - mean - bias[items]):
+            beyond[at] = unexplained
+        beyond += bias[items]
+        total = torch.zeros(n_books).index_add_(0, items, beyond)
+        prior = regress(traits.about, total, count, config.book_shrinkage)
+        bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
+    histogram = torch.zeros(n_books, len(scale.values))
+    histogram.index_put_((items, steps_of(shelves.stars, scale)), torch.ones(len(items)), accumulate=True)
+    usual = histogram.sum(0) / histogram.sum()
+    return ShelfBooks(traits, torch.tensor([mean]), usual, prior, bias, count, histogram, outside), beyond
+
+
+Left = tuple[ShelfSide, Tensor, Tensor, Tensor]
+
+
+def leave_one_out(
+    shelves: Shelves, traits: BookTraits, weights: KernelWeights, residuals: Tensor, steps: Tensor | None = None
+) -> Iterator[Left]:
+    """For each rating its reader's other ratings, and what these say, in batches of ratings.
+
+    Yields (the shelf without the rating; places of the ratings [R]; books [R]; stars unexplained [R]). The shelf is
+    complete only where `steps` is given.
+    """
+    items = torch.from_numpy(shelves.item_idx.astype(np.int64))
+    for batch in batches(shelves):
+        real, places = batch.real, batch.places
+        parts, pairs, inverse, a = solve(traits, weights, items[places], real, residuals[places] * real)
+        unexplained = a / inverse.diagonal(dim1=-2, dim2=-1)
+        at, longest = places[real], places.shape[1]
+        if steps is None:
+            empty = torch.empty(0)
+            side = ShelfSide(empty, empty, empty, empty, empty)
+        else:
+            others = pairs - torch.diag_embed(real.float())
+            y, s = (values[places][:, None].expand(-1, longest, -1)[real] for values in (residuals, steps))
+            left = (a[:, None] - inverse * unexplained[:, :, None])[real]
+            side = ShelfSide(parts[:, real], left, y, s, others[real])
+        yield side, at, items[at], unexplained[real]
+
+
+def training_rows(
+    shelves: Shelves, books: ShelfBooks, beyond: Tensor, config: ShelfConfig, seed: int, scale: Scale
+) -> tuple[Tensor, Tensor]:
+    """Base stars [N] and numbers [N, F] of each rating, as they would be without that rating."""
+    items = torch.from_numpy(shelves.item_idx.astype(np.int64))
+    steps = steps_of(shelves.stars, scale)
+    left = (books.count[items] + config.book_shrinkage - 1).clamp(min=1e-9)
+    bias = (books.bias[items] * (left + 1) - beyond) / left
+    bias = torch.where(left <= 1e-9, books.prior[items], bias)  # a book with this rating only, unshrunk
+    new = torch.rand(len(items), generator=torch.Generator().manual_seed(seed)) < config.new_book_share
+    bias = torch.where(new, books.prior[items], bias)
+    residuals = torch.from_numpy(shelves.stars.astype(np.float32)) - books.mean - books.bias[items]
+    n_values = len(scale.values)
+    base, numbers = torch.empty(len(items)), None
+    for side, at, book, _ in leave_one_out(shelves, books.traits, config.kernel, residuals, steps):
+        fresh = new[at]
+        side.parts[LEARNED_PARTS] *= ~fresh[:, None]
+        of_shelf = shelf_evidence(side, config.kernel, n_values)
+        own = torch.nn.functional.one_hot(steps[at], n_values)
+        of_book = book_evidence(
+            (bias[at], books.prior[book], torch.where(fresh, 0.0, books.count[book] - 1)),
+            (books.histogram[book] - own) * ~fresh[:, None],
+            books.usual,
+            books.outside[book] * ~fresh[:, None],
+        )
+        if numbers is None:
+            numbers = torch.empty(len(items), of_shelf.shape[1] + of_book.shape[1])
+        numbers[at] = torch.cat([of_shelf, of_book], 1)
+        base[at] = books.mean + bias[at] + of_shelf[:, 0]
+    assert numbers is not None
+    return base, numbers
+
+
+def train_star_head(
+    model: Shelf, loop: LoopSettings, inputs: FitInputs, base: Tensor, numbers: Tensor, checkpoint: Checkpoint | None
+) -> History:
+    """Fit the star head to cross-entropy plus the squared error of the mean."""
+    shelves, head = inputs.train.shelves(), model.star_head
+    stars, values = torch.from_numpy(shelves.stars.astype(np.float32)), torch.from_numpy(model.scale.values)
+    steps = steps_of(shelves.stars, model.scale)
+
+    def loss(rows: Tensor) -> Tensor:
+        chances: Tensor = head(base[rows], numbers[rows])
+        squared: Tensor = (chances.exp() @ values - stars[rows]).square().mean()
+        return torch.nn.functional.nll_loss(chances, steps[rows]) + squared
+
+    task = Task(head, loss, len(stars), star_head_error(model, inputs))
+    return train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
+
+
+def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | None:
+    """As validation_error, with everything but the head worked out once."""
+    valid = inputs.valid
+    if valid is None or not len(valid):
+        return None
+    readers, rows = validation_readers(model, inputs, valid)
+    order = np.argsort(readers.shelves.lengths[rows], kind="stable")
+    parts = [order[start : start + PAIRS_AT_ONCE] for start in range(0, len(order), PAIRS_AT_ONCE)]
+    with torch.no_grad():
+        shown = [model.evidence(readers, rows[at], valid.item_idx[at][:, None]) for at in parts]
+    base, numbers = torch.cat([b for b, _ in shown]), torch.cat([n for _, n in shown])
+    del shown
+    stars, values = torch.from_numpy(valid.stars[order]), torch.from_numpy(model.scale.values)
+
+    @torch.no_grad()
+    def error() -> float:
+        sums = 0.0
+        for at in range(0, len(base), VALID_ROWS):
+            part = slice(at, at + VALID_ROWS)
+            expected = model.star_head(base[part], numbers[part]).exp() @ values
+            sums += float((expected - stars[part]).double().square().sum())
+        return sums / len(base)
+
+    return error
