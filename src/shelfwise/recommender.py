@@ -21,7 +21,6 @@ from shelfwise.errors import BadValueError, FormatError, UnknownBookError, Usage
 from shelfwise.features.content import most_similar
 from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Rows, silent
-from shelfwise.ranking import top_n
 
 # What a reader given in a request is called in the answer.
 NEW_READER = "new reader"
@@ -205,7 +204,7 @@ class Recommender:
         for block, readers in reader_blocks(
             self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK
         ):
-            books, scores = top_n(self.run.model.scores(readers), n, view.seen.take(block))
+            books, scores = self.run.model.top(readers, n, view.seen.take(block))
             filled = books >= 0
             place = np.nonzero(filled)[0]
             yield self._list_frame(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -51,8 +53,18 @@ def _root(
     """
 
 
+def _keep_memory() -> None:
+    """Let glibc keep and reuse the memory of large arrays: to map and clear it anew each time costs more than work."""
+    with suppress(OSError, AttributeError, TypeError):
+        libc = ctypes.CDLL(None)
+        trim_threshold, mmap_threshold = -1, -3  # malloc.h
+        libc.mallopt(mmap_threshold, 32 << 20)
+        libc.mallopt(trim_threshold, 512 << 20)
+
+
 def main() -> None:
     """Run the command line; errors raised on purpose become two lines on stderr and an exit status."""
+    _keep_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a title is no reason to stop

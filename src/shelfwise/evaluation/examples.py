@@ -9,7 +9,6 @@ from shelfwise.data.shelves import Indices
 from shelfwise.evaluation.protocol import RANKING, TOP_K, Exam
 from shelfwise.evaluation.report import Example
 from shelfwise.models.contract import Model
-from shelfwise.ranking import top_n
 
 N_EXAMPLES = 6
 LEAST_SHELF = 5  # ratings: with fewer there is not much to judge by
@@ -17,7 +16,7 @@ TITLES = 6
 
 
 def examples(model: Model, exam: Exam, readers: pl.DataFrame, trained_idx: Indices) -> list[Example]:
-    """N_EXAMPLES readers at even steps from the best list (by NDCG) to the worst."""
+    """N_EXAMPLES readers: at even steps from the best list (by NDCG) to the worst that found something, and others."""
     ndcg = RANKING["ndcg"]
     if ndcg not in readers.columns:
         return []
@@ -25,10 +24,13 @@ def examples(model: Model, exam: Exam, readers: pl.DataFrame, trained_idx: Indic
     ranked = known.sort([ndcg, "user_id"], descending=[True, False])
     if not len(ranked):
         return []
-    places = np.unique(np.linspace(0, len(ranked) - 1, N_EXAMPLES).round().astype(np.int64))
+    n_found = int((ranked[ndcg] > 0).sum())
+    ends = ((0, n_found - 1), (n_found, len(ranked) - 1))  # lists that found something, and lists that did not
+    steps = [np.linspace(low, high, N_EXAMPLES // 2) for low, high in ends if low <= high]
+    places = np.unique(np.concatenate(steps).round().astype(np.int64))
     rows = exam.ratings.readers.find(ranked["user_id"].gather(places.tolist()))
     shelves, seen = exam.shelves.take(rows), exam.seen.take(rows)
-    lists, _ = top_n(model.scores(model.fold_in(shelves, trained_idx[rows])), TOP_K, seen)
+    lists, _ = model.top(model.fold_in(shelves, trained_idx[rows]), TOP_K, seen)
     titles = exam.features.catalogue.books["title"].fill_null("(no title)").to_list()
     shown = []
     for place, row in enumerate(rows):

@@ -23,7 +23,7 @@ from shelfwise.evaluation.segments import Segments, segments
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.blocks import predict, reader_blocks
 from shelfwise.models.contract import BASES, Model, Progress, silent
-from shelfwise.ranking import ranking_metrics, top_n
+from shelfwise.ranking import ranking_metrics
 
 TOP_K = 10
 # At most so many readers get a list when a model is measured; those are drawn at random, always the same.
@@ -186,7 +186,7 @@ def measure_lists(
     lists = np.full((len(exam.ranked), TOP_K), -1, dtype=np.int32)
     done = 0
     for block, readers in reader_blocks(model, exam.shelves, exam.ranked, trained_idx=trained_idx):
-        found, _ = top_n(model.scores(readers), TOP_K, exam.seen.take(block))
+        found, _ = model.top(readers, TOP_K, exam.seen.take(block))
         lists[done : done + len(block)] = found
         for name, values in ranking_metrics(found, exam.relevant.take(block)).items():
             by_reader[name][block] = values

@@ -25,6 +25,7 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.features.vectors import BookFeatures
+from shelfwise.ranking import top_n
 
 # On what a prediction rests, from most to least.
 BASES = ("reader+book", "book", "reader", "mean")
@@ -105,6 +106,13 @@ class Model(ABC):
         rows = np.repeat(np.arange(len(readers)), n_books)
         item_idx = np.tile(np.arange(n_books, dtype=np.int32), len(readers))
         return self.stars(readers, rows, item_idx).reshape(len(readers), n_books)
+
+    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
+        """The n books of each reader's list and their scores, best first, int32 and float32 [U, n]; -1 fills up.
+
+        What ranking.top_n makes of scores(); models may get there faster.
+        """
+        return top_n(self.scores(readers), n, leave_out)
 
     def with_order(self, order: str) -> Model:
         """The same model with lists in the order that is named. Raises UsageError unless it has several."""

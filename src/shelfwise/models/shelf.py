@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
@@ -30,13 +31,15 @@ from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
 from shelfwise.models.evidence import ShelfSide, book_evidence, n_shelf_numbers, shelf_evidence
-from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, solve
+from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
 from shelfwise.models.sparse import from_arrays, matrix_of, to_arrays
+from shelfwise.ranking import top_n
 
-CANDIDATES = 100
+CANDIDATES = 64
 N_PICK_NUMBERS = 5
-PAIRS_AT_ONCE = 4096
-READERS_AT_ONCE = 128
+BOOKS_AT_ONCE, GROUPS_AT_ONCE = 16, 256
+READERS_AT_ONCE = 64
+BIAS_TRACE = 0.02
 RESIDUAL_BOUND = 3.0
 LEAST_SPREAD = 1e-4
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
@@ -72,6 +75,17 @@ class ShelfConfig(ModelConfig):
     neighbours: Annotated[int, Field(ge=1)] = 400
     order: Order = "blend"
     taste: Annotated[float, Field(ge=0)] | None = None
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """C candidates of R readers: books int32 [R, C], pickup scores of all books float32 [R, I], log-probabilities of
+    stars [R * C, S], and numbers for the pick head [R * C, F], the last N_PICK_NUMBERS of which are for it alone."""
+
+    books: Indices
+    pickup: Floats
+    chances: Tensor
+    numbers: Tensor
 
 
 class OrdinalBiasConfig(ShelfConfig):
@@ -214,12 +228,12 @@ class Shelf(Model):
         weights, residuals = torch.zeros(2, len(shelves), longest)
         items, y = self._residuals(shelves)
         for batch in batches(shelves):
-            _, _, _, found = solve(
-                self.books.traits, self.config.kernel, items[batch.places], batch.real, y[batch.places] * batch.real
-            )
+            y_here = y[batch.places] * batch.real
+            *_, factor = system(self.books.traits, self.config.kernel, items[batch.places], batch.real)
+            found = torch.cholesky_solve(y_here[..., None], factor)[..., 0]
             rows = torch.from_numpy(batch.readers)
             weights[rows, : found.shape[1]] = found * batch.real
-            residuals[rows, : found.shape[1]] = y[batch.places] * batch.real
+            residuals[rows, : found.shape[1]] = y_here
         return Readers(shelves, {"weights": weights.numpy(), "residuals": residuals.numpy()})
 
     def _residuals(self, shelves: Shelves) -> tuple[Tensor, Tensor]:
@@ -231,12 +245,37 @@ class Shelf(Model):
     @torch.inference_mode()
     def probabilities(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
         found = np.empty((len(rows), len(self.scale.values)), dtype=np.float32)
-        order = np.argsort(readers.shelves.lengths[rows], kind="stable")
-        for start in range(0, len(rows), PAIRS_AT_ONCE):
-            at = order[start : start + PAIRS_AT_ONCE]
-            base, numbers = self.evidence(readers, rows[at], item_idx[at][:, None])
-            found[at] = self.star_head(base, numbers).exp().numpy()
+        for numbers, base, pairs in self.evidence_of_pairs(readers, rows, item_idx):
+            found[pairs] = self.star_head(base, numbers).exp().numpy()
         return found
+
+    def evidence_of_pairs(
+        self, readers: Readers, rows: Rows, item_idx: Indices
+    ) -> Iterator[tuple[Tensor, Tensor, Rows]]:
+        """Evidence of N pairs in blocks: (numbers [P, F], base stars [P], which pairs these are [P]).
+
+        Pairs of one reader are worked out together, up to BOOKS_AT_ONCE, so that its shelf is looked up once.
+        """
+        order = np.argsort(rows, kind="stable")
+        at = rows[order]
+        starts = np.flatnonzero(np.diff(at, prepend=-1))
+        slot = np.arange(len(at)) - np.repeat(starts, np.diff(np.append(starts, len(at))))
+        group = np.cumsum(slot % BOOKS_AT_ONCE == 0) - 1
+        slot %= BOOKS_AT_ONCE
+        n_groups = int(group[-1]) + 1 if len(group) else 0
+        of_group = at[slot == 0]
+        sizes = np.bincount(group, minlength=n_groups)
+        first = np.append(np.flatnonzero(slot == 0), len(at))
+        alike = np.lexsort((readers.shelves.lengths[of_group], sizes))  # so that there is little padding
+        for start in range(0, n_groups, GROUPS_AT_ONCE):
+            block = alike[start : start + GROUPS_AT_ONCE]
+            width = int(sizes[block].max())
+            place = first[block][:, None] + np.arange(width)
+            real = np.arange(width) < sizes[block][:, None]
+            pairs = order[np.where(real, place, first[block][:, None])]
+            base, numbers = self.evidence(readers, of_group[block], item_idx[pairs])
+            kept = torch.from_numpy(real.ravel())
+            yield numbers[kept], base[kept], pairs[real]
 
     def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
         return self.scale.clip(self.probabilities(readers, rows, item_idx) @ self.scale.values)
@@ -273,61 +312,85 @@ class Shelf(Model):
     @torch.inference_mode()
     def scores(self, readers: Readers) -> Floats:
         """The candidates in the order of the list, all other books BEHIND them in the order of the pickup matrix."""
-        scores = self.pickup_scores(readers)
-        by_length = np.argsort(readers.shelves.lengths, kind="stable")  # so that there is little padding
-        for start in range(0, len(readers), READERS_AT_ONCE):
-            rows = by_length[start : start + READERS_AT_ONCE]
-            candidates, base, numbers = self.candidates(readers, rows, scores[rows])
-            chances = self.star_head(base, numbers[:, :-N_PICK_NUMBERS])
-            picked = self.pick_head(numbers)[:, 0].view(candidates.shape).log_softmax(1)
-            best = self._order(picked, chances.view(*candidates.shape, -1)).numpy()
-            at = np.arange(len(rows))[:, None]
-            block = scores[rows] - scores[rows].max(axis=1, keepdims=True) - BEHIND
-            block[at, candidates] = best
+        scores = np.empty((len(readers), len(self.book_counts)), dtype=np.float32)
+        for rows in self._blocks(readers):
+            found = self.propose(readers, rows)
+            block = found.pickup - found.pickup.max(axis=1, keepdims=True) - BEHIND
+            np.put_along_axis(block, found.books, self._order(found).numpy(), axis=1)
             scores[rows] = block
         return scores
 
-    def _order(self, picked: Tensor, chances: Tensor) -> Tensor:
-        values = torch.from_numpy(self.scale.values)
+    @torch.inference_mode()
+    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
+        """As of scores(), from the candidates alone where enough of them are left."""
+        books, scores = np.full((len(readers), n), -1, np.int32), np.full((len(readers), n), -np.inf, np.float32)
+        n_books = len(self.book_counts)
+        known = np.zeros(0, dtype=np.int64) if leave_out is None else leave_out.rows * n_books + leave_out.item_idx
+        for rows in self._blocks(readers):
+            found = self.propose(readers, rows)
+            order = self._order(found).numpy()
+            order[np.isin(rows[:, None] * n_books + found.books, known)] = -np.inf
+            first = np.lexsort((found.books, -order), axis=1)[:, :n]
+            best = np.take_along_axis(order, first, axis=1)
+            enough = (first.shape[1] == n) & np.isfinite(best).all(axis=1)
+            books[rows[enough]] = np.take_along_axis(found.books, first, axis=1)[enough] if enough.any() else -1
+            scores[rows[enough]] = best[enough] if enough.any() else -np.inf
+            if rest := rows[~enough].tolist():
+                few = Readers(readers.shelves.take(rest), {k: v[rest] for k, v in readers.arrays.items()})
+                left = None if leave_out is None else leave_out.take(rest)
+                books[rest], scores[rest] = top_n(self.scores(few), n, left)
+        return books, scores
+
+    def _blocks(self, readers: Readers) -> Iterator[Rows]:
+        """Rows of readers with shelves of like length, so that there is little padding."""
+        by_length = np.argsort(readers.shelves.lengths, kind="stable")
+        for start in range(0, len(readers), READERS_AT_ONCE):
+            yield by_length[start : start + READERS_AT_ONCE]
+
+    def _order(self, found: Proposal) -> Tensor:
+        """What the list is ordered by, [R, C]."""
+        shape = found.books.shape
         if self.config.order == "stars":
-            return chances.exp() @ values
+            expected: Tensor = found.chances.exp() @ torch.from_numpy(self.scale.values)
+            return expected.view(shape)
+        picked: Tensor = self.pick_head(found.numbers)[:, 0].view(shape).log_softmax(1)
         if self.config.order == "pickup":
             return picked
-        return picked + (self.config.taste or 0.0) * self.log_liked(chances)
+        return picked + (self.config.taste or 0.0) * self.log_liked(found.chances).view(shape)
 
     def log_liked(self, chances: Tensor) -> Tensor:
         """log P(liked) from log-probabilities [..., S]."""
         liked: Tensor = chances[..., torch.from_numpy(self.scale.values >= self.scale.liked_from - 1e-6)].logsumexp(-1)
         return liked
 
-    def pickup_scores(self, readers: Readers) -> Floats:
-        """The shelf, each rating weighted by how far it lies beyond the biases, times the pickup matrix; [U, I]."""
-        shelves = readers.shelves
-        place = np.arange(len(shelves.item_idx)) - np.repeat(shelves.indptr[:-1], shelves.lengths)
-        y = readers.arrays["residuals"][shelves.rows, place]
-        weights: Floats = 1 + self.config.residual_weight * np.clip(y, -RESIDUAL_BOUND, RESIDUAL_BOUND)
-        found = matrix_of(readers.shelves, weights, len(self.book_counts)) @ self.pickup
-        return np.asarray(found.toarray(), dtype=np.float32)
+    def pickup_scores(self, shelves: Shelves, residuals: Floats) -> Floats:
+        """The shelf, each rating weighted by how far it lies beyond the biases, times the pickup matrix; [U, I].
 
-    def candidates(self, readers: Readers, rows: Rows, scores: Floats) -> tuple[Indices, Tensor, Tensor]:
-        """For R readers the books of the highest pickup scores that are not on the shelf, int32 [R, C]; base stars
-        [R * C] and numbers [R * C, F], the last N_PICK_NUMBERS of them for the pick head alone."""
-        masked = scores.copy()
+        A trace of the book's bias is added, which alone decides where nothing on the shelf says anything.
+        """
+        place = np.arange(len(shelves.item_idx)) - np.repeat(shelves.indptr[:-1], shelves.lengths)
+        y = np.clip(residuals[shelves.rows, place], -RESIDUAL_BOUND, RESIDUAL_BOUND)
+        weights: Floats = 1 + self.config.residual_weight * y
+        found = (matrix_of(shelves, weights, len(self.book_counts)) @ self.pickup).toarray()
+        return np.asarray(found + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
+
+    def propose(self, readers: Readers, rows: Rows) -> Proposal:
+        """For R readers the CANDIDATES books of the highest pickup scores that are not on the shelf."""
         mine = readers.shelves.take(rows)
-        masked[mine.rows, mine.item_idx] = -np.inf
+        scores = self.pickup_scores(mine, readers.arrays["residuals"][rows])
+        masked = torch.from_numpy(scores.copy())
+        masked[torch.from_numpy(mine.rows), torch.from_numpy(mine.item_idx.astype(np.int64))] = -torch.inf
         n = min(CANDIDATES, masked.shape[1])
-        found = np.argpartition(-masked, n - 1, axis=1)[:, :n].astype(np.int32)
-        values = np.take_along_axis(scores, found, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        found, values = np.take_along_axis(found, order, axis=1), np.take_along_axis(values, order, axis=1)
-        base, numbers = self.evidence(readers, rows, found)
+        values, found = masked.topk(n, dim=1)
+        values = values.clamp(min=-1e3)  # of a reader who has read almost everything
+        books = found.numpy().astype(np.int32)
+        base, numbers = self.evidence(readers, rows, books)
         chances = self.star_head(base, numbers)
-        top = np.maximum(values[:, :1], 1e-6)
-        rank = np.broadcast_to(np.log1p(np.arange(n)), values.shape)
-        pick = torch.from_numpy(np.stack([values, values / top, rank], -1).reshape(-1, 3).astype(np.float32))
+        rank = torch.arange(n).log1p().expand(values.shape)
+        pick = torch.stack([values, values / values[:, :1].clamp(min=1e-6), rank], -1).view(-1, 3)
         expected = chances.exp() @ torch.from_numpy(self.scale.values)
         pick = torch.cat([pick, expected[:, None], self.log_liked(chances)[:, None]], 1)
-        return found, base, torch.cat([numbers, pick], 1)
+        return Proposal(books, scores, chances, torch.cat([numbers, pick], 1))
 
     def with_order(self, order: str) -> Shelf:
         if order not in get_args(Order):
@@ -370,6 +433,9 @@ class OrdinalBias(Shelf):
         level = self.config.kernel.constant * readers.arrays["weights"].sum(axis=1)
         scores: Floats = (self.books.mean + self.books.bias).numpy()[None, :] + level[:, None]
         return scores.astype(np.float32)
+
+    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
+        return top_n(self.scores(readers), n, leave_out)
 
     def with_order(self, order: str) -> Shelf:
         raise UsageError(f"the model {self.kind} has one order of lists only", hint="leave out --order")

@@ -31,7 +31,7 @@ ERA_YEARS = 8.0
 LEVELS = ("level", "outside_mean", "outside_count", "year")
 PARTS = ("about", "close", "author", "series", "coreading", "era", *LEVELS)
 N_MASSES = 6  # the first so many parts are never negative
-MAX_NUMBERS = 3_000_000  # in one batch of padded shelves, for one part
+MAX_NUMBERS = 500_000  # in one batch of padded shelves, for one part
 MAX_READERS = 2048
 
 
@@ -134,11 +134,11 @@ def padded(shelves: Shelves, readers: np.ndarray, longest: int) -> Batch:
     return Batch(readers, torch.from_numpy(places), torch.from_numpy(real))
 
 
-def solve(traits: BookTraits, weights: KernelWeights, shelf: Tensor, real: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-    """Of B readers: the parts of K [P, B, L, L], which pairs are real [B, L, L], (K + noise I)^-1 and a [B, L]."""
+def system(traits: BookTraits, weights: KernelWeights, shelf: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of B readers: the parts of K [P, B, L, L], which pairs are real [B, L, L], and the Cholesky factor of
+    K + noise I [B, L, L]."""
     parts = similarities(traits, shelf, shelf)
     pairs = (real[:, :, None] & real[:, None, :]).float()
     matrix = kernel(parts, weights).mul_(pairs)
     matrix.diagonal(dim1=-2, dim2=-1).add_(weights.noise)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
-    return parts, pairs, inverse, (inverse @ y[..., None])[..., 0]
+    return parts, pairs, torch.linalg.cholesky(matrix)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -15,7 +13,7 @@ from shelfwise.models.contract import FitInputs
 from shelfwise.models.coreading import MAX_DENSE_BOOKS, cosines, ease_weights
 from shelfwise.models.shelf import Shelf, ShelfConfig
 from shelfwise.models.sparse import reading_matrix
-from shelfwise.ranking import ranking_metrics, top_n
+from shelfwise.ranking import ranking_metrics
 
 BOOKS_AT_ONCE = 1000
 HELD_BACK = 0.2  # of training ratings, foretold from the others while the pick head learns
@@ -107,13 +105,12 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
     pairs = wanted.rows * n_books + wanted.item_idx
     for start in range(0, len(shelves), size):
         rows = np.arange(start, min(start + size, len(shelves)))
-        block = replace(readers, shelves=shelves.take(rows), arrays={k: v[rows] for k, v in readers.arrays.items()})
-        found, _, of_pairs = model.candidates(block, np.arange(len(rows)), model.pickup_scores(block))
+        found = model.propose(readers, rows)
         if numbers is None or picked is None:
-            numbers = torch.empty(len(shelves), found.shape[1], of_pairs.shape[1])
-            picked = torch.empty(len(shelves), found.shape[1])
-        numbers[rows] = of_pairs.view(len(rows), found.shape[1], -1)
-        picked[rows] = torch.from_numpy(np.isin(rows[:, None] * n_books + found, pairs).astype(np.float32))
+            numbers = torch.empty(len(shelves), found.books.shape[1], found.numbers.shape[1])
+            picked = torch.empty(len(shelves), found.books.shape[1])
+        numbers[rows] = found.numbers.view(len(rows), found.books.shape[1], -1)
+        picked[rows] = torch.from_numpy(np.isin(rows[:, None] * n_books + found.books, pairs).astype(np.float32))
         inputs.on_progress("candidates", int(rows[-1]) + 1, len(shelves))
     assert numbers is not None
     assert picked is not None
@@ -140,7 +137,7 @@ def choose_taste(model: Shelf, inputs: FitInputs) -> float:
             model.config.model_copy(update={"taste": taste, "order": "blend"}),
             model.scale, model.books, model.star_head, model.pickup, model.pick_head,
         )  # fmt: skip
-        lists: Indices = top_n(trial.scores(readers), 10, shelves)[0]
+        lists: Indices = trial.top(readers, 10, shelves)[0]
         ndcg = float(ranking_metrics(lists, liked)["ndcg"].mean())
         inputs.on_progress("taste", TASTES.index(taste) + 1, len(TASTES))
         if ndcg > best:

@@ -17,8 +17,8 @@ from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import ShelfSide, book_evidence, shelf_evidence
 from shelfwise.models.mf import coreading_vectors
-from shelfwise.models.shelf import PAIRS_AT_ONCE, Shelf, ShelfBooks, ShelfConfig, steps_of
-from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, solve
+from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig, steps_of
+from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
 from shelfwise.training.loop import Task, train_network
 from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
@@ -148,7 +148,9 @@ def leave_one_out(
     items = torch.from_numpy(shelves.item_idx.astype(np.int64))
     for batch in batches(shelves):
         real, places = batch.real, batch.places
-        parts, pairs, inverse, a = solve(traits, weights, items[places], real, residuals[places] * real)
+        parts, pairs, factor = system(traits, weights, items[places], real)
+        inverse = torch.cholesky_inverse(factor)
+        a = (inverse @ (residuals[places] * real)[..., None])[..., 0]
         unexplained = a / inverse.diagonal(dim1=-2, dim2=-1)
         at, longest = places[real], places.shape[1]
         if steps is None:
@@ -218,11 +220,10 @@ def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | No
     if valid is None or not len(valid):
         return None
     readers, rows = validation_readers(model, inputs, valid)
-    order = np.argsort(readers.shelves.lengths[rows], kind="stable")
-    parts = [order[start : start + PAIRS_AT_ONCE] for start in range(0, len(order), PAIRS_AT_ONCE)]
     with torch.no_grad():
-        shown = [model.evidence(readers, rows[at], valid.item_idx[at][:, None]) for at in parts]
-    base, numbers = torch.cat([b for b, _ in shown]), torch.cat([n for _, n in shown])
+        shown = list(model.evidence_of_pairs(readers, rows, valid.item_idx))
+    numbers, base = torch.cat([n for n, _, _ in shown]), torch.cat([b for _, b, _ in shown])
+    order = np.concatenate([pairs for _, _, pairs in shown])
     del shown
     stars, values = torch.from_numpy(valid.stars[order]), torch.from_numpy(model.scale.values)
 
