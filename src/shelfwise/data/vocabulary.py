@@ -51,6 +51,10 @@ class Vocabulary:
     def find(self, ids: pl.Series | Iterable[Any]) -> Indices:
         """Index of each id, int32 [N]; -1 where it is unknown."""
         series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
+        if series.dtype in (pl.Int64, pl.Int32) and self.ids.dtype == pl.Int64 and len(self) and not series.null_count():
+            wanted_ids = series.to_numpy()
+            at = np.searchsorted(self._numbers, wanted_ids).clip(max=len(self) - 1)
+            return np.where(self._numbers[at] == wanted_ids, at, -1).astype(np.int32)
         if series.dtype.is_float() and self.ids.dtype == pl.Int64:
             series = series.set(series.fill_nan(None) != series.round(), None)
         wanted = series.cast(self.ids.dtype, strict=False)
@@ -61,6 +65,10 @@ class Vocabulary:
         place = self.ids.search_sorted(wanted.fill_null(self.ids[0])).clip(0, len(self) - 1)
         known = (self.ids.gather(place) == wanted).fill_null(False).to_numpy()
         return np.where(known, place.to_numpy(), -1).astype(np.int32)
+
+    @cached_property
+    def _numbers(self) -> npt.NDArray[np.int64]:
+        return self.ids.to_numpy()
 
     def take(self, idx: npt.ArrayLike) -> pl.Series:
         """The ids at the given indices."""

@@ -47,7 +47,7 @@ def describe(probabilities: Floats, scale: Scale) -> dict[str, Floats]:
     best = np.full(len(chances), -1.0)
     below = np.concatenate([np.zeros((len(chances), 1)), chances.cumsum(axis=1)], axis=1)
     for width in range(1, len(values) + 1):
-        open_rows = best < RANGE_HOLDS  # no narrower run was enough
+        open_rows = best < RANGE_HOLDS - 1e-9  # no narrower run was enough
         for first in range(len(values) - width + 1):
             held = below[:, first + width] - below[:, first]
             better = open_rows & (held >= RANGE_HOLDS - 1e-9) & (held > best)

@@ -26,7 +26,7 @@ MODELS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("ncf", "notebook"): ("notebook", "NotebookModel", "NotebookConfig"),
     ("hybrid", "notebook"): ("notebook", "NotebookModel", "NotebookConfig"),
 }
-DEFAULT_MODEL = "bias"
+DEFAULT_MODEL = "shelf"
 
 
 def model_class(config: ModelConfig) -> type[Model]:
