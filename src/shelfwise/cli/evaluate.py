@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ def evaluate(
     ] = None,
     shelf: options.Shelf = None,
     ids: options.Ids = None,
+    order: options.ListOrder = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="F", help="Write the report as one page.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -31,8 +33,11 @@ def evaluate(
 
     A reader's shelf is what the run was trained on, and what --shelf gives.
     """
+    loaded = load_run(run)
+    if order is not None:
+        loaded = replace(loaded, model=loaded.model.with_order(order))
     with progress() as on_progress:
-        report = evaluate_run(load_run(run), test_ratings=test_ratings, shelf=shelf, ids=ids, on_progress=on_progress)
+        report = evaluate_run(loaded, test_ratings=test_ratings, shelf=shelf, ids=ids, on_progress=on_progress)
     if html is not None:
         with atomic_write(html) as file:
             file.write_text(report_page(report, title=f"{run}", command=command_line(), history=[]), encoding="utf-8")

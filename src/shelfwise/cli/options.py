@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,6 +53,16 @@ ColumnNames = Annotated[
         "--columns",
         metavar="reader=A,book=B,stars=C,time=D",
         help="Names of columns in the ratings file. [default: found by name]",
+    ),
+]
+
+
+ListOrder = Annotated[
+    Literal["blend", "stars", "pickup"] | None,
+    typer.Option(
+        "--order",
+        help="By what lists are ordered, for models that know several: likely to be read and liked, expected stars, "
+        "likely to be read. [default: the run's]",
     ),
 ]
 

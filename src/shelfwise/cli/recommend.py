@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import polars as pl
 import typer
@@ -27,14 +27,7 @@ def recommend(
     n: options.Number = 10,
     out: options.Out = None,
     ids: options.Ids = None,
-    order: Annotated[
-        Literal["blend", "stars", "pickup"] | None,
-        typer.Option(
-            "--order",
-            help="By what lists are ordered, for models that know several: likely to be read and liked, expected "
-            "stars, likely to be read. [default: the run's]",
-        ),
-    ] = None,
+    order: options.ListOrder = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Recommend books: user_id, rank, book_id, title, score, stars.

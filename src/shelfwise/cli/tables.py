@@ -131,7 +131,7 @@ def show_comparison(comparison: Comparison) -> None:
     )
     print_table(
         "Differences (first minus second), 95 % interval, p corrected by Holm",
-        ("metric", "first", "second", "difference", "interval", "p", "finding"),
+        ("metric", "first", "second", "difference", "interval", "effect", "p", "finding"),
         [
             (
                 d.metric,
@@ -139,6 +139,7 @@ def show_comparison(comparison: Comparison) -> None:
                 d.second,
                 f"{d.difference:+.4f}",
                 f"{d.low:+.4f} to {d.high:+.4f}",
+                f"{d.effect:+.2f}",
                 f"{d.p:.2g}",
                 d.finding,
             )

@@ -51,7 +51,12 @@ class Vocabulary:
     def find(self, ids: pl.Series | Iterable[Any]) -> Indices:
         """Index of each id, int32 [N]; -1 where it is unknown."""
         series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
-        if series.dtype in (pl.Int64, pl.Int32) and self.ids.dtype == pl.Int64 and len(self) and not series.null_count():
+        if (
+            series.dtype in (pl.Int64, pl.Int32)
+            and self.ids.dtype == pl.Int64
+            and len(self)
+            and not series.null_count()
+        ):
             wanted_ids = series.to_numpy()
             at = np.searchsorted(self._numbers, wanted_ids).clip(max=len(self) - 1)
             return np.where(self._numbers[at] == wanted_ids, at, -1).astype(np.int32)

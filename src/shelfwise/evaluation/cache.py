@@ -20,7 +20,7 @@ from shelfwise.evaluation.protocol import Exam
 from shelfwise.evaluation.report import Result
 from shelfwise.version import __version__
 
-FORMAT = 1  # raised when a baseline or a metric changes
+FORMAT = 2  # raised when a baseline or a metric changes
 
 
 class BaselineCache:

@@ -36,12 +36,14 @@ class Measures(Config):
     """Metrics of one model on one part.
 
     stars        see metrics.star_losses; and n
-    ranking      means over readers who liked something, see metrics.ranking_metrics and list_metrics; and n_readers
+    ranking      means over readers who liked something, see ranking_metrics and list_metrics; n_readers;
+                 hit_stars, mean true stars of listed books that the reader did rate
     segments     star metrics by kind of rating: by what is on the shelf, history, ratings of the book, basis
     intervals    of stars and ranking: 95 % bootstrap over readers
     calibration  bins of equal count by predicted stars: mean predicted, mean true stars, n
     histogram    share of each star: true, and as the model names it
     reliability  for models with probabilities: bins by the stated probability of k stars or more, for each k
+    miscalibration  mean of |stated - true| over those bins, for each k; of all ratings and by history
     """
 
     stars: dict[str, float]
@@ -51,6 +53,7 @@ class Measures(Config):
     calibration: list[dict[str, float]] = Field(default_factory=list)
     histogram: dict[str, dict[str, float]] = Field(default_factory=dict)
     reliability: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
+    miscalibration: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def measure(
         calibration=_bins(answers.stars, target.stars, CALIBRATION_BINS),
         histogram=_histogram(answers.stars if answers.probabilities is None else answers.likely(target.scale), target),
         reliability={} if answers.probabilities is None else _reliability(answers.probabilities, target),
+        miscalibration={} if answers.probabilities is None else _miscalibration(answers.probabilities, exam),
     )
     return Measured(measures, readers.filter((pl.col("n") > 0) | pl.any_horizontal(pl.col("^.*@.*$").is_not_null())))
 
@@ -195,9 +199,18 @@ def measure_lists(
     means = {RANKING[name]: float(values[exam.ranked].mean()) for name, values in by_reader.items() if done}
     if done:
         counts = np.bincount(exam.ratings.item_idx[exam.parts == TRAIN], minlength=exam.ratings.n_books)
+        means["hit_stars"] = _stars_of(lists, exam.target.shelves().take(exam.ranked))
         means |= list_metrics(lists, counts.astype(np.int32), exam.shelves.take(exam.ranked), exam.features.content)
     known = {name: value for name, value in means.items() if np.isfinite(value)}
     return by_reader, {**known, "n_readers": len(exam.ranked)}
+
+
+def _stars_of(lists: Indices, rated: Shelves) -> float:
+    """Mean true stars of the listed books that their readers did rate, liked or not; NaN if there is none."""
+    n_books = int(max(lists.max(initial=0), rated.item_idx.max(initial=0))) + 1
+    wanted = (np.arange(len(lists))[:, None] * n_books + lists)[lists >= 0]
+    found = np.isin(rated.rows * n_books + rated.item_idx, wanted)
+    return float(rated.stars[found].mean()) if found.any() else float("nan")
 
 
 def _by_reader(exam: Exam, losses: dict[str, npt.NDArray[np.float64]]) -> pl.DataFrame:
@@ -242,6 +255,20 @@ def _reliability(probabilities: npt.NDArray[Any], target: Ratings) -> dict[str, 
         f"{value:g}": _bins(probabilities[:, k:].sum(axis=1), target.stars >= value - 1e-6, CALIBRATION_BINS)
         for k, value in enumerate(values)
         if k
+    }
+
+
+def _miscalibration(probabilities: npt.NDArray[Any], exam: Exam) -> dict[str, dict[str, float]]:
+    history = exam.segments["history"]
+    kinds = {"all": np.ones(len(probabilities), dtype=bool)}
+    kinds |= {label: history.codes == code for code, label in enumerate(history.labels)}
+    return {
+        kind: {
+            star: float(np.mean([abs(entry["stated"] - entry["true"]) for entry in bins]))
+            for star, bins in _reliability(probabilities[at], exam.target.where(at)).items()
+        }
+        for kind, at in kinds.items()
+        if at.any()
     }
 
 
