@@ -16,9 +16,11 @@ from worlds import make_features, make_ratings
 from shelfwise import lab
 from shelfwise.artifact import save_run
 from shelfwise.data.shelves import Shelves
+from shelfwise.data.split import TRAIN
 from shelfwise.errors import UsageError
 from shelfwise.evaluation.compare import compare
 from shelfwise.evaluation.intervals import holm, paired_test, ratio_intervals
+from shelfwise.evaluation.report import Report, spread
 from shelfwise.evaluation.segments import segments
 from shelfwise.experiment import compare_runs
 
@@ -130,3 +132,42 @@ def test_baselines_are_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     kept.write_text("{")
     train_on(world, tmp_path / "c", model="global-mean")
     assert fitted.count("ease") == 2
+
+
+# Protocols.
+
+
+def test_a_report_over_seeds_holds_each_seed_and_their_spread(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "world")
+    run = train_in_memory(world, model="bias", seeds=3)
+    report = Report.model_validate(run.report)
+    assert [repeat.seed for repeat in report.repeats] == [0, 1, 2]
+    errors = [repeat.results[0].measures.stars["mse"] for repeat in report.repeats]
+    assert len(set(errors)) == 3
+    alone = train_in_memory(world, model="bias", seed=2, split={"kind": "random", "seed": 2})
+    assert errors[2] == pytest.approx(Report.model_validate(alone.report).results[0].measures.stars["mse"])
+    mean, deviation = spread(report.repeats)["bias"]["mse"]
+    assert mean == pytest.approx(np.mean(errors))
+    assert deviation == pytest.approx(np.std(errors, ddof=1))
+    assert spread(report.repeats)["bias"]["mse / bias"] == (1.0, 0.0)
+
+
+def test_of_new_books_only_what_is_known_before_is_known(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "world")
+    books = pl.read_csv(world / "books.csv").with_columns(
+        average_rating=pl.lit(4.5), ratings_count=pl.lit(1000), subjects=pl.lit("sea;ships")
+    )
+    books.write_csv(world / "books.csv")
+    for tags in (True, False):
+        run = train_in_memory(world, split={"kind": "new-books", "valid": 0.3, "test": 0.3, "tags": tags})
+        held_out = np.asarray(run.shelves.item_idx)[np.asarray(run.parts) != TRAIN]
+        new = np.bincount(held_out, minlength=len(run.catalogue)) > 0
+        assert new.any()
+        assert not new.all()
+        known = run.catalogue.books
+        assert known.filter(new)["outside_mean"].is_null().all()
+        assert known.filter(new)["outside_count"].is_null().all()
+        assert known.filter(~new)["outside_mean"].is_not_null().all()
+        assert known.filter(new)["subjects"].is_null().all() == (not tags)
+        assert known.filter(~new)["subjects"].is_not_null().all()
+        assert known["title"].is_not_null().all()
