@@ -13,8 +13,6 @@ both likely to read and to like. taste is chosen on validation.
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal, Self, get_args
@@ -23,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from shelfwise.config import ModelConfig
 from shelfwise.data.scale import Scale
@@ -31,6 +29,7 @@ from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
 from shelfwise.models.evidence import ShelfSide, book_evidence, n_shelf_numbers, shelf_evidence
+from shelfwise.models.heads import Standardised, StarHead
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
 from shelfwise.models.sparse import from_arrays, matrix_of, to_arrays
 from shelfwise.ranking import top_n
@@ -41,7 +40,6 @@ BOOKS_AT_ONCE, GROUPS_AT_ONCE = 16, 256
 READERS_AT_ONCE = 64
 BIAS_TRACE = 0.02
 RESIDUAL_BOUND = 3.0
-LEAST_SPREAD = 1e-4
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
 Order = Literal["blend", "stars", "pickup"]
 
@@ -113,17 +111,6 @@ class ShelfBooks:
     outside: Tensor
 
 
-def layers(widths: list[int], dropout: float) -> nn.Sequential:
-    """An MLP whose last layer starts at 0."""
-    made: list[nn.Module] = []
-    for n_in, n_out in itertools.pairwise(widths[:-1]):
-        made += [nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout)]
-    last = nn.Linear(widths[-2], widths[-1])
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(*made, last)
-
-
 def steps_of(stars: Floats, scale: Scale) -> Tensor:
     """Stars as steps above the lowest, int64."""
     return torch.from_numpy(np.rint((stars - scale.low) / scale.step).astype(np.int64))
@@ -133,56 +120,6 @@ def _to_width(values: Floats, width: int) -> Tensor:
     """Cut or padded with 0 to so many columns."""
     padding = max(width - values.shape[1], 0)
     return torch.nn.functional.pad(torch.from_numpy(values[:, :width]), (0, padding))
-
-
-class Standardised(nn.Module):
-    """An MLP over standardised numbers."""
-
-    centre: Tensor
-    spread: Tensor
-
-    def __init__(self, widths: list[int], dropout: float) -> None:
-        super().__init__()
-        self.register_buffer("centre", torch.zeros(widths[0]))
-        self.register_buffer("spread", torch.ones(widths[0]))
-        self.mlp = layers(widths, dropout)
-
-    def standardise(self, numbers: Tensor) -> None:
-        """Take centre and spread from training numbers [N, F]."""
-        self.centre.copy_(numbers.mean(0))
-        spread = numbers.std(0, correction=0)
-        self.spread.copy_(torch.where(spread > LEAST_SPREAD, spread, 1.0))  # what never varies must not be magnified
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        """[N, F] -> [N, outputs]"""
-        outputs: Tensor = self.mlp((numbers - self.centre) / self.spread)
-        return outputs
-
-
-class StarHead(nn.Module):
-    """Log-probability of each value of the scale: a discretised Gaussian round `base`, bent by an MLP.
-
-    The MLP moves its mean and log-deviation and adds to each logit; at first it does nothing.
-    """
-
-    cuts: Tensor
-
-    def __init__(self, n_numbers: int, hidden: tuple[int, ...], dropout: float, scale: Scale) -> None:
-        super().__init__()
-        values = torch.from_numpy(scale.values)
-        self.register_buffer("cuts", (values[1:] + values[:-1]) / 2)
-        self.log_deviation = nn.Parameter(torch.tensor(math.log(0.2 * (scale.high - scale.low))))
-        self.net = Standardised([n_numbers, *hidden, len(values) + 2], dropout)
-
-    def forward(self, base: Tensor, numbers: Tensor) -> Tensor:
-        """base [N] (stars), numbers [N, F] -> [N, S]"""
-        out = self.net(numbers)
-        centre, deviation = base + out[:, 0], (self.log_deviation + out[:, 1]).clamp(-4, 3).exp()
-        below = torch.special.ndtr((self.cuts - centre[:, None]) / deviation[:, None])
-        ends = below.new_zeros(len(base), 1), below.new_ones(len(base), 1)
-        gaussian = torch.diff(below, dim=1, prepend=ends[0], append=ends[1])
-        logits: Tensor = gaussian.clamp(min=1e-6).log() + out[:, 2:]
-        return logits.log_softmax(1)
 
 
 class Shelf(Model):

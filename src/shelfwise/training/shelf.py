@@ -19,7 +19,7 @@ from shelfwise.models.evidence import ShelfSide, book_evidence, shelf_evidence
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig, steps_of
 from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
-from shelfwise.training.loop import Task, train_network
+from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
@@ -201,9 +201,11 @@ def train_star_head(
     model: Shelf, loop: LoopSettings, inputs: FitInputs, base: Tensor, numbers: Tensor, checkpoint: Checkpoint | None
 ) -> History:
     """Fit the star head to cross-entropy plus the squared error of the mean."""
-    shelves, head = inputs.train.shelves(), model.star_head
-    stars, values = torch.from_numpy(shelves.stars.astype(np.float32)), torch.from_numpy(model.scale.values)
-    steps = steps_of(shelves.stars, model.scale)
+    shelves, head, device = inputs.train.shelves(), model.star_head, pick_device(loop)
+    head.to(device)
+    base, numbers, values = base.to(device), numbers.to(device), torch.from_numpy(model.scale.values).to(device)
+    stars = torch.from_numpy(shelves.stars.astype(np.float32)).to(device)
+    steps = steps_of(shelves.stars, model.scale).to(device)
 
     def loss(rows: Tensor) -> Tensor:
         chances: Tensor = head(base[rows], numbers[rows])
@@ -225,7 +227,9 @@ def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | No
     numbers, base = torch.cat([n for n, _, _ in shown]), torch.cat([b for _, b, _ in shown])
     order = np.concatenate([pairs for _, _, pairs in shown])
     del shown
-    stars, values = torch.from_numpy(valid.stars[order]), torch.from_numpy(model.scale.values)
+    device = next(model.star_head.parameters()).device
+    base, numbers, values = base.to(device), numbers.to(device), torch.from_numpy(model.scale.values).to(device)
+    stars = torch.from_numpy(valid.stars[order]).to(device)
 
     @torch.no_grad()
     def error() -> float:
