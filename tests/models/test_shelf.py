@@ -21,7 +21,7 @@ from shelfwise.models.shelf import Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training.recipes import fit_model, loop_settings
-from shelfwise.training.shelf import leave_one_out, training_rows
+from shelfwise.training.shelf import Rows, leave_one_out, training_rows
 
 CONFIG = ShelfConfig(about_dim=6, coreading_dim=4, new_book_share=0.0, hidden=(16,), pick_hidden=(8,))
 LOOP = loop_settings("default", {"epochs": 2})
@@ -63,7 +63,9 @@ def test_leaving_a_rating_out_is_the_same_as_never_having_had_it(inputs: FitInpu
 def test_training_sees_of_a_pair_what_an_answer_sees_without_that_rating(inputs: FitInputs, model: Shelf) -> None:
     """The numbers of the shelf; those of the book differ by just the rating left out."""
     shelves = inputs.train.shelves()
-    _, numbers = training_rows(shelves, model.books, torch.zeros(len(shelves.item_idx)), CONFIG, 0, model.scale)
+    _, numbers = training_rows(
+        shelves, model.books, Rows(torch.zeros(len(shelves.item_idx)), torch.zeros(25)), CONFIG, 0, model.scale
+    )
     n_book = 3 + len(model.scale.values) + model.books.outside.shape[1]
     for place in range(0, len(shelves.item_idx), 13):
         row, book = int(shelves.rows[place]), int(shelves.item_idx[place])

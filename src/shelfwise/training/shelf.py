@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
@@ -12,7 +13,7 @@ from torch import Tensor
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.errors import FitError
-from shelfwise.features.vectors import ABOUT_BLOCKS, BookFeatures, truncated_svd, unit_rows
+from shelfwise.features.vectors import ABOUT_BLOCKS, BookFeatures, sign_codes, truncated_svd, unit_rows
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import ShelfSide, book_evidence, shelf_evidence
@@ -29,7 +30,10 @@ SWEEPS = 2
 VALID_ROWS = 65_536
 # Parts of the similarity that a book has only once it was read or listed elsewhere.
 LEARNED_PARTS = [PARTS.index(name) for name in ("coreading", "level", "outside_mean", "outside_count")]
+ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 LEVEL_BOUND = 3.0  # standard deviations
+BARE_DIM, BARE_LENGTH = 512, 1.5  # of the codes of author and of series from which a book without tags is guessed
+BARE_SHARE = 0.5
 
 
 def fit_shelf(
@@ -43,13 +47,13 @@ def fit_shelf(
     train, scale = inputs.train, inputs.train.scale
     shelves = train.shelves()
     start = torch.from_numpy(Bias.fit(BiasConfig(), inputs).book_bias)
-    traits, outside = book_traits(inputs.features, inputs, start, config)
-    books, beyond = fit_books(shelves, traits, outside, start, config, scale)
-    star_head, pick_head = Shelf.make_heads(config, scale, outside.shape[1])
+    known = known_of_books(inputs.features, inputs, start, config)
+    books, rows = fit_books(shelves, known, start, config, scale)
+    star_head, pick_head = Shelf.make_heads(config, scale, known.outside.shape[1])
     nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
     pickup = fit_pickup(shelves, inputs.features, config) if config.content else nothing
     model = kind(config, scale, books, star_head, pickup, pick_head)
-    base, numbers = training_rows(shelves, books, beyond, config, inputs.seed, scale)
+    base, numbers = training_rows(shelves, books, rows, config, inputs.seed, scale)
     star_head.net.standardise(numbers)
     history = train_star_head(model, loop, inputs, base, numbers, checkpoint)
     del base, numbers
@@ -60,20 +64,40 @@ def fit_shelf(
     return model, history
 
 
-def book_traits(
-    features: BookFeatures, inputs: FitInputs, bias: Tensor, config: ShelfConfig
-) -> tuple[BookTraits, Tensor]:
-    """What books are compared by, and outside numbers [I, O] for the head."""
+@dataclass(frozen=True)
+class Known:
+    """What is known of books beside their stars: traits; outside numbers [I, O] for the head; `bare` [I, E], codes of
+    author and series and the year, which is all that is known of a book without tags or subjects (`described`)."""
+
+    traits: BookTraits
+    outside: Tensor
+    bare: Tensor
+    described: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Of each training rating: the stars beyond the mean that its reader's other ratings do not explain [N]. Of each
+    book: the prior of its bias from what is bare [I]."""
+
+    beyond: Tensor
+    bare_prior: Tensor
+
+
+def known_of_books(features: BookFeatures, inputs: FitInputs, bias: Tensor, config: ShelfConfig) -> Known:
+    """What is known of the catalogue's books; `bias` [I], in stars, is the bias model's."""
     books = features.catalogue.books
     if not config.content:
         nothing, none = torch.zeros(len(books), 1), torch.full((len(books),), -1)
         traits = BookTraits(nothing, nothing, none, none, nothing[:, 0], nothing.expand(-1, len(LEVELS)).contiguous())
-        return traits, torch.zeros(len(books), 0)
+        return Known(traits, torch.zeros(len(books), 0), nothing, torch.ones(len(books), dtype=torch.bool))
     if features.embedding is not None:
         about = unit_rows(features.embedding)
     else:
         columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ABOUT_BLOCKS))
         about = unit_rows(truncated_svd(features.content[:, columns], config.about_dim))
+    described = _described(features)
+    about[~described] = 0  # a title's words alone say too little of what a book is about
     first_authors = [names[0] if names is not None and len(names) else None for names in books["authors"].to_list()]
     year = _numbers(books["year"].to_numpy())
     mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
@@ -87,7 +111,18 @@ def book_traits(
         year=torch.where(year.isnan(), year.nanmedian().nan_to_num(2000.0), year),
         levels=torch.stack(levels, 1),
     )
-    return traits, torch.stack(levels[1:3], 1)
+    codes = [sign_codes(names, BARE_DIM) for names in (first_authors, books["series"].to_list())]
+    bare = torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(codes)), levels[3][:, None]], 1)
+    return Known(traits, torch.stack(levels[1:3], 1), bare, torch.from_numpy(described))
+
+
+def _described(features: BookFeatures) -> np.ndarray:
+    """Which books have tags or subjects, or numbers of the user's, bool [I]."""
+    if features.embedding is not None:
+        return np.ones(len(features.catalogue), dtype=bool)
+    columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ("tags", "subjects")))
+    found: np.ndarray = np.diff(features.content[:, columns].indptr) > 0
+    return found
 
 
 def _numbers(values: np.ndarray) -> Tensor:
@@ -109,9 +144,9 @@ def _codes(names: list[str | None]) -> Tensor:
 
 
 def fit_books(
-    shelves: Shelves, traits: BookTraits, outside: Tensor, bias: Tensor, config: ShelfConfig, scale: Scale
-) -> tuple[ShelfBooks, Tensor]:
-    """The book side, and for each rating the stars beyond the mean that its reader's other ratings do not explain.
+    shelves: Shelves, known: Known, bias: Tensor, config: ShelfConfig, scale: Scale
+) -> tuple[ShelfBooks, Rows]:
+    """The book side, and what training goes on with.
 
     A book's bias is the shrunk mean of what is not explained. It is shrunk towards a ridge regression on content, so
     that a new book needs no rule of its own. `bias` [I] is where to start.
@@ -120,18 +155,21 @@ def fit_books(
     stars = torch.from_numpy(shelves.stars.astype(np.float32))
     mean, n_books = float(stars.double().mean()), len(bias)
     count = torch.bincount(items, minlength=n_books).float()
-    prior, beyond = torch.zeros(n_books), torch.zeros(len(stars))
+    beyond, prior, bare_prior = torch.zeros(len(stars)), torch.zeros(n_books), torch.zeros(n_books)
     for _ in range(SWEEPS):
-        for _, at, _, unexplained in leave_one_out(shelves, traits, config.kernel, stars - mean - bias[items]):
+        for _, at, _, unexplained in leave_one_out(shelves, known.traits, config.kernel, stars - mean - bias[items]):
             beyond[at] = unexplained
         beyond += bias[items]
         total = torch.zeros(n_books).index_add_(0, items, beyond)
-        prior = regress(traits.about, total, count, config.book_shrinkage)
+        bare_prior = regress(known.bare, total, count, config.book_shrinkage)
+        prior = regress(known.traits.about, total, count, config.book_shrinkage)
+        prior = torch.where(known.described, prior, bare_prior)
         bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     histogram = torch.zeros(n_books, len(scale.values))
     histogram.index_put_((items, steps_of(shelves.stars, scale)), torch.ones(len(items)), accumulate=True)
     usual = histogram.sum(0) / histogram.sum()
-    return ShelfBooks(traits, torch.tensor([mean]), usual, prior, bias, count, histogram, outside), beyond
+    books = ShelfBooks(known.traits, torch.tensor([mean]), usual, prior, bias, count, histogram, known.outside)
+    return books, Rows(beyond, bare_prior)
 
 
 Left = tuple[ShelfSide, Tensor, Tensor, Tensor]
@@ -165,26 +203,33 @@ def leave_one_out(
 
 
 def training_rows(
-    shelves: Shelves, books: ShelfBooks, beyond: Tensor, config: ShelfConfig, seed: int, scale: Scale
+    shelves: Shelves, books: ShelfBooks, rows: Rows, config: ShelfConfig, seed: int, scale: Scale
 ) -> tuple[Tensor, Tensor]:
-    """Base stars [N] and numbers [N, F] of each rating, as they would be without that rating."""
+    """Base stars [N] and numbers [N, F] of each rating, as they would be without that rating.
+
+    new_book_share of them show their book as if nobody had rated it, half of those as if it had no tags either.
+    """
     items = torch.from_numpy(shelves.item_idx.astype(np.int64))
     steps = steps_of(shelves.stars, scale)
     left = (books.count[items] + config.book_shrinkage - 1).clamp(min=1e-9)
-    bias = (books.bias[items] * (left + 1) - beyond) / left
+    bias = (books.bias[items] * (left + 1) - rows.beyond) / left
     bias = torch.where(left <= 1e-9, books.prior[items], bias)  # a book with this rating only, unshrunk
-    new = torch.rand(len(items), generator=torch.Generator().manual_seed(seed)) < config.new_book_share
-    bias = torch.where(new, books.prior[items], bias)
+    generator = torch.Generator().manual_seed(seed)
+    new = torch.rand(len(items), generator=generator) < config.new_book_share
+    bare = new & (torch.rand(len(items), generator=generator) < BARE_SHARE)
+    prior = torch.where(bare, rows.bare_prior[items], books.prior[items])
+    bias = torch.where(new, prior, bias)
     residuals = torch.from_numpy(shelves.stars.astype(np.float32)) - books.mean - books.bias[items]
     n_values = len(scale.values)
     base, numbers = torch.empty(len(items)), None
     for side, at, book, _ in leave_one_out(shelves, books.traits, config.kernel, residuals, steps):
         fresh = new[at]
         side.parts[LEARNED_PARTS] *= ~fresh[:, None]
+        side.parts[ABOUT_PARTS] *= ~bare[at][:, None]
         of_shelf = shelf_evidence(side, config.kernel, n_values)
         own = torch.nn.functional.one_hot(steps[at], n_values)
         of_book = book_evidence(
-            (bias[at], books.prior[book], torch.where(fresh, 0.0, books.count[book] - 1)),
+            (bias[at], prior[at], torch.where(fresh, 0.0, books.count[book] - 1)),
             (books.histogram[book] - own) * ~fresh[:, None],
             books.usual,
             books.outside[book] * ~fresh[:, None],
