@@ -160,7 +160,7 @@ def train(
     if isinstance(settings.split, OwnFiles) and settings.split.valid_from_train is not None:
         # What was chosen on a part of the training file is fitted on all of it.
         prepared = prepared.with_parts(np.where(prepared.parts == VALID, TRAIN, prepared.parts))
-        fitted = fit(chosen.config, prepared, lab)
+        fitted = fit(fitted.model.config, prepared, lab)
     measured = measure_beside_baselines(fitted, prepared, lab)
     report = measured.report(audit, chosen.tried)
     if settings.seeds > 1:
@@ -168,7 +168,7 @@ def train(
         report = report.model_copy(update={"repeats": [Repeat(seed=settings.seed, results=report.results), *others]})
     if settings.final:
         prepared = prepared.with_parts(np.full_like(prepared.parts, TRAIN))
-        fitted = fit(chosen.config, prepared, lab)
+        fitted = fit(fitted.model.config, prepared, lab)
     run = pack(fitted.model, origin, features, prepared, settings, report)
     return replace(run, documents=documents_of(measured, report, settings, command, history))
 

@@ -97,7 +97,8 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, bias: Tensor, conf
         columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ABOUT_BLOCKS))
         about = unit_rows(truncated_svd(features.content[:, columns], config.about_dim))
     described = _described(features)
-    about[~described] = 0  # a title's words alone say too little of what a book is about
+    if described.any():  # beside books with tags, a title's words alone say too little of what a book is about
+        about[~described] = 0
     first_authors = [names[0] if names is not None and len(names) else None for names in books["authors"].to_list()]
     year = _numbers(books["year"].to_numpy())
     mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
