@@ -107,10 +107,7 @@ def test_each_order_orders_by_what_it_says(model: Shelf, inputs: FitInputs) -> N
     stars = by_stars.stars(readers, rows, found.ravel()).reshape(-1, 5)
     assert (np.diff(stars, axis=1) <= 1e-5).all()
     pickup = model.with_order("pickup")
-    plain = Shelf(
-        model.config.model_copy(update={"taste": 0.0}), model.scale, model.books, model.star_head, model.pickup,
-        model.pick_head,
-    )  # fmt: skip
+    plain = model.changed(taste=0.0)
     assert np.array_equal(pickup.top(readers, 5, shelves)[0], plain.top(readers, 5, shelves)[0])
     with pytest.raises(UsageError, match="blend, stars, pickup"):
         model.with_order("luck")

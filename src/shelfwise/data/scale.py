@@ -57,8 +57,11 @@ class Scale:
 
     def round(self, stars: npt.ArrayLike) -> Floats:
         """The nearest value of the scale, float32; halves go to the even number of steps above the lowest."""
-        steps = np.rint((np.asarray(stars, dtype=np.float64) - self.low) / self.step)
-        return self.clip(self.low + self.step * steps)
+        return self.clip(self.low + self.step * self.steps(stars))
+
+    def steps(self, stars: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """How many steps above the lowest value `stars` are, rounded, int64; not kept inside the scale."""
+        return np.rint((np.asarray(stars, dtype=np.float64) - self.low) / self.step).astype(np.int64)
 
 
 # Tried in this order; the first that holds 99 % of the values is taken.

@@ -47,7 +47,6 @@ class Comparison(Config):
 def compare(measures: dict[str, pl.DataFrame]) -> Comparison:
     """Compare runs by their measures by reader (protocol.Measured.readers), which must be of the same rows."""
     names = list(measures)
-    # A reader is in the frame of a run only if measured there, so the frames are brought to the same readers.
     frames = {name: frame.sort("user_id") for name, frame in measures.items()}
     first = frames[names[0]]
     metrics = [m for m in BETTER_IS_MORE if all(m in frame.columns for frame in frames.values())]
@@ -56,6 +55,8 @@ def compare(measures: dict[str, pl.DataFrame]) -> Comparison:
     for metric in metrics:
         sums = {name: frame[metric].fill_null(0.0).to_numpy().astype(np.float64) for name, frame in frames.items()}
         counts = _counts(first, metric)
+        if (counts > 0).sum() < 2:  # nothing to test over
+            continue
         values[metric] = [float(sums[name].sum() / max(counts.sum(), 1)) for name in names]
         for one, other in combinations(names, 2):
             delta = sums[one] - sums[other]

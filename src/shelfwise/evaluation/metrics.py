@@ -26,7 +26,7 @@ def star_losses(
     losses = {"mse": error**2, "mae": np.abs(error)}
     if probabilities is None:
         return {**losses, "hit": (scale.round(predicted) == stars).astype(np.float64)}
-    place = np.rint((stars - scale.low) / scale.step).astype(np.int64)
+    place = scale.steps(stars)
     likely = scale.values[probabilities.argmax(axis=1)]
     given = probabilities[np.arange(len(stars)), place] if len(stars) else np.zeros(0)
     log_loss = -np.log(np.maximum(given.astype(np.float64), LEAST_PROBABILITY))

@@ -4,7 +4,7 @@ Stars: a Gaussian process over books gives each reader a closed-form expectation
 (StarHead) turns that, and what else the shelf and the book say (evidence.py), into a probability for each star.
 
 Pickup: an item-item matrix learned from who read what, with content as a prior (coreading.ease_weights on
-co-reading counts plus content similarity), proposes CANDIDATES books; a second small network (PickHead) orders them
+co-reading counts plus content similarity), proposes CANDIDATES books; a second small network orders them
 by the probability that this reader picks them up next.
 
 List: log P(picked up) + taste * log P(liked | picked up), where liked is Scale.liked_from up: what a reader is
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -109,11 +109,6 @@ class ShelfBooks:
     count: Tensor
     histogram: Tensor
     outside: Tensor
-
-
-def steps_of(stars: Floats, scale: Scale) -> Tensor:
-    """Stars as steps above the lowest, int64."""
-    return torch.from_numpy(np.rint((stars - scale.low) / scale.step).astype(np.int64))
 
 
 def _to_width(values: Floats, width: int) -> Tensor:
@@ -225,7 +220,7 @@ class Shelf(Model):
         real = place < shelves.lengths[rows][:, None]
         places = torch.from_numpy(np.where(real, shelves.indptr[rows][:, None] + place, 0))
         items = torch.from_numpy(np.append(shelves.item_idx, np.int32(0)).astype(np.int64))
-        steps = steps_of(np.append(shelves.stars, np.float32(scale.low)), scale)
+        steps = torch.from_numpy(scale.steps(np.append(shelves.stars, scale.low)))
         weights, residuals = (_to_width(readers.arrays[name][rows], longest) for name in ("weights", "residuals"))
         known = torch.from_numpy(books >= 0)
         wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
@@ -270,8 +265,9 @@ class Shelf(Model):
             first = np.lexsort((found.books, -order), axis=1)[:, :n]
             best = np.take_along_axis(order, first, axis=1)
             enough = (first.shape[1] == n) & np.isfinite(best).all(axis=1)
-            books[rows[enough]] = np.take_along_axis(found.books, first, axis=1)[enough] if enough.any() else -1
-            scores[rows[enough]] = best[enough] if enough.any() else -np.inf
+            if enough.any():
+                books[rows[enough]] = np.take_along_axis(found.books, first, axis=1)[enough]
+                scores[rows[enough]] = best[enough]
             if rest := rows[~enough].tolist():
                 few = Readers(readers.shelves.take(rest), {k: v[rest] for k, v in readers.arrays.items()})
                 left = None if leave_out is None else leave_out.take(rest)
@@ -332,7 +328,11 @@ class Shelf(Model):
     def with_order(self, order: str) -> Shelf:
         if order not in get_args(Order):
             raise UsageError(f"no order {order!r}", hint=f"choose one of {', '.join(get_args(Order))}")
-        config = ShelfConfig.model_validate({**self.config.model_dump(), "order": order})
+        return self.changed(order=order)
+
+    def changed(self, **settings: Any) -> Shelf:
+        """The same model with other settings, which must not need another fit."""
+        config = self.config.model_copy(update=settings)
         return type(self)(config, self.scale, self.books, self.star_head, self.pickup, self.pick_head)
 
     # Storage.

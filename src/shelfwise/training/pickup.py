@@ -133,10 +133,7 @@ def choose_taste(model: Shelf, inputs: FitInputs) -> float:
     readers = model.fold_in(shelves)
     best, best_taste = -1.0, 1.0
     for taste in TASTES:
-        trial = Shelf(
-            model.config.model_copy(update={"taste": taste, "order": "blend"}),
-            model.scale, model.books, model.star_head, model.pickup, model.pick_head,
-        )  # fmt: skip
+        trial = model.changed(taste=taste, order="blend")
         lists: Indices = trial.top(readers, 10, shelves)[0]
         ndcg = float(ranking_metrics(lists, liked)["ndcg"].mean())
         inputs.on_progress("taste", TASTES.index(taste) + 1, len(TASTES))

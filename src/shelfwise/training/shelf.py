@@ -18,7 +18,7 @@ from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import ShelfSide, book_evidence, shelf_evidence
 from shelfwise.models.mf import coreading_vectors
-from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig, steps_of
+from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
 from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
@@ -167,7 +167,7 @@ def fit_books(
         prior = torch.where(known.described, prior, bare_prior)
         bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     histogram = torch.zeros(n_books, len(scale.values))
-    histogram.index_put_((items, steps_of(shelves.stars, scale)), torch.ones(len(items)), accumulate=True)
+    histogram.index_put_((items, torch.from_numpy(scale.steps(shelves.stars))), torch.ones(len(items)), accumulate=True)
     usual = histogram.sum(0) / histogram.sum()
     books = ShelfBooks(known.traits, torch.tensor([mean]), usual, prior, bias, count, histogram, known.outside)
     return books, Rows(beyond, bare_prior)
@@ -211,7 +211,7 @@ def training_rows(
     new_book_share of them show their book as if nobody had rated it, half of those as if it had no tags either.
     """
     items = torch.from_numpy(shelves.item_idx.astype(np.int64))
-    steps = steps_of(shelves.stars, scale)
+    steps = torch.from_numpy(scale.steps(shelves.stars))
     left = (books.count[items] + config.book_shrinkage - 1).clamp(min=1e-9)
     bias = (books.bias[items] * (left + 1) - rows.beyond) / left
     bias = torch.where(left <= 1e-9, books.prior[items], bias)  # a book with this rating only, unshrunk
@@ -251,7 +251,7 @@ def train_star_head(
     head.to(device)
     base, numbers, values = base.to(device), numbers.to(device), torch.from_numpy(model.scale.values).to(device)
     stars = torch.from_numpy(shelves.stars.astype(np.float32)).to(device)
-    steps = steps_of(shelves.stars, model.scale).to(device)
+    steps = torch.from_numpy(model.scale.steps(shelves.stars)).to(device)
 
     def loss(rows: Tensor) -> Tensor:
         chances: Tensor = head(base[rows], numbers[rows])
