@@ -49,8 +49,8 @@ class ReaderTable(nn.Module):
 
     def __init__(self, config: NotebookConfig, n_readers: int) -> None:
         super().__init__()
-        self.gmf = _embedding(n_readers, config.embedding_dim)
-        self.mlp = None if config.kind == "mf" else _embedding(n_readers, config.mlp_dim)
+        self.gmf = nn.Embedding(n_readers, config.embedding_dim)
+        self.mlp = None if config.kind == "mf" else nn.Embedding(n_readers, config.mlp_dim)
 
     def forward(self, user_idx: Tensor) -> dict[str, Tensor]:
         """The rows of B readers, by path."""
@@ -65,23 +65,23 @@ class BookNetwork(nn.Module):
 
     def __init__(self, config: NotebookConfig, n_books: int, content: Tensor | None) -> None:
         super().__init__()
-        self.gmf = _embedding(n_books, config.embedding_dim)
+        self.gmf = nn.Embedding(n_books, config.embedding_dim)
         self.mlp_book = self.mlp = None
         n_inputs = config.embedding_dim
         if config.kind != "mf":
-            self.mlp_book = _embedding(n_books, config.mlp_dim)
+            self.mlp_book = nn.Embedding(n_books, config.mlp_dim)
             layers: list[nn.Module] = []
             width = 2 * config.mlp_dim
             for place in range(config.layers):
                 drop = config.first_dropout if place == 0 else config.dropout
-                layers += [nn.Dropout(drop), _xavier(nn.Linear(width, width // 2)), nn.ReLU()]
+                layers += [nn.Dropout(drop), nn.Linear(width, width // 2), nn.ReLU()]
                 width //= 2
             self.mlp = nn.Sequential(*layers)
             n_inputs += width
         self.register_buffer("content", content)
         n_content = 0 if content is None else content.shape[1]
         self.path_widths = [config.embedding_dim, n_inputs - config.embedding_dim, n_content]
-        self.last = _xavier(nn.Linear(n_inputs + n_content, 1))
+        self.last = nn.Linear(n_inputs + n_content, 1)
 
     def forward(self, readers: dict[str, Tensor], item_idx: Tensor) -> Tensor:
         """Stars [B] of B pairs: rows of readers by path, and book indices."""
@@ -110,15 +110,18 @@ class BookNetwork(nn.Module):
         return stars
 
 
-def _embedding(n: int, dim: int) -> nn.Embedding:
-    table = nn.Embedding(n, dim)
-    nn.init.normal_(table.weight, std=0.01)
-    return table
+def draw_weights(readers: ReaderTable, books: BookNetwork) -> None:
+    """Draw all weights anew: embeddings N(0, 0.01), layers Xavier's uniform; biases stay as torch drew them.
 
-
-def _xavier(layer: nn.Linear) -> nn.Linear:
-    nn.init.xavier_uniform_(layer.weight)
-    return layer
+    In the notebook's order, so that the same random state gives the weights that it starts from.
+    """
+    nn.init.xavier_uniform_(books.last.weight)
+    for table in (readers.gmf, books.gmf, readers.mlp, books.mlp_book):
+        if table is not None:
+            nn.init.normal_(table.weight, std=0.01)
+    for layer in books.mlp or ():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
 
 
 class NotebookModel(Model):

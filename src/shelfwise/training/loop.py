@@ -46,13 +46,13 @@ def train_network(
 ) -> History:
     """Fit the task's network in place; it ends with the weights of its best epoch.
 
+    seed        of the order of rows; dropout draws on torch's random state as it stands
     checkpoint  a file to go on from if it is there; written after each epoch and on SIGTERM
     Returns for each epoch: epoch, train_loss, valid_mse, seconds, ratings, ratings_per_s.
     Raises FitError when the loss is not finite, StoppedError after SIGTERM once the checkpoint is written.
     """
     network = task.network
     state = State.first(network, make_optimiser(network, settings, epoch=0))
-    torch.manual_seed(seed)
     if checkpoint is not None and checkpoint.path.exists():
         state = load_checkpoint(checkpoint, network, lambda epoch: make_optimiser(network, settings, epoch))
     with _sigterm() as stopped:

@@ -10,7 +10,7 @@ from shelfwise.errors import FitError
 from shelfwise.features.vectors import default_embedding
 from shelfwise.models.bias import assert_ratings
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable
+from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.validation import validation_error
@@ -29,6 +29,7 @@ def fit_notebook(
             raise FitError("hybrid needs what is known of the books", hint="fit it through shelfwise.train")
         content = torch.from_numpy(default_embedding(inputs.features))
     readers, books = ReaderTable(config, train.n_readers), BookNetwork(config, train.n_books, content)
+    draw_weights(readers, books)
     counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
     model = NotebookModel(config, train.scale, books, readers, counts)
     device = pick_device(loop)
