@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,8 @@ from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
-from shelfwise.models.contract import BASES, Progress, Rows, silent
+from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
+from shelfwise.reasons import Reason, Speaker, explain, without_each
 
 # What a reader given in a request is called in the answer.
 NEW_READER = "new reader"
@@ -35,6 +37,26 @@ class OutsideRatings:
     shelves: Shelves
     n_unknown: int = 0
     unknown_books: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a reader's book is expected to get its stars; reasons.explanation says what the quantities are.
+
+    stars = mean + book_average + the sum of the contributions + remainder
+    reasons  in words
+    ratings  a row for each of the reader's ratings, those that move the prediction most first: book_id, title, stars,
+             contribution and removal_effect (stars), through (words or null), pickup (or null)
+    """
+
+    book_id: Id
+    title: str
+    stars: float
+    mean: float
+    book_average: float
+    remainder: float
+    reasons: list[Reason]
+    ratings: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -165,6 +187,7 @@ class Recommender:
         *,
         ratings: Sequence[tuple[Id, float]] | None = None,
         n: int = 10,
+        why: bool = False,
     ) -> pl.DataFrame:
         """The n books to read next, for a known reader, a new one given by `ratings`, or both together.
 
@@ -174,12 +197,94 @@ class Recommender:
             raise UsageError(
                 "no reader and no ratings", hint="give reader=..., ratings=[(book_id, stars), ...] or both"
             )
-        shelf = None if ratings is None else self.shelf_of(ratings)
+        name, shelf = self._one_reader(reader, ratings)
+        return pl.concat(self.recommend_all(pl.Series([name]), shelf, n=n, why=why))
+
+    def _one_reader(
+        self, reader: Id | None, ratings: Sequence[tuple[Id, float]] | None
+    ) -> tuple[Id, OutsideRatings | None]:
+        """What to call a reader, and the ratings given."""
         name: Id = NEW_READER if reader is None else reader
-        if shelf is not None:
-            reader_id = Vocabulary(as_ids(pl.Series([name])))
-            shelf = OutsideRatings(reader_id, shelf.shelves, shelf.n_unknown, shelf.unknown_books)
-        return pl.concat(self.recommend_all(pl.Series([name]), shelf, n=n))
+        if ratings is None:
+            return name, None
+        return name, replace(self.shelf_of(ratings), readers=Vocabulary(as_ids(pl.Series([name]))))
+
+    def explain(
+        self, book_id: Id, reader: Id | None = None, *, ratings: Sequence[tuple[Id, float]] | None = None
+    ) -> Why:
+        """Why a reader, known or given by ratings or both, is expected to give a book its stars.
+
+        Raises UnknownBookError, UsageError, and for ratings what shelf_of raises.
+        """
+        if reader is None and ratings is None:
+            raise UsageError(
+                "no reader and no ratings", hint="give reader=..., ratings=[(book_id, stars), ...] or both"
+            )
+        name, shelf = self._one_reader(reader, ratings)
+        return self.explain_to(name, book_id, shelf)
+
+    def explain_to(self, reader_id: Id, book_id: Id, shelf: OutsideRatings | None = None) -> Why:
+        """As explain(), for a reader of the run or of `shelf`."""
+        view = self._view(as_ids(pl.Series([reader_id])), shelf)
+        item_idx = self._known_book(book_id)
+        readers = self.run.model.fold_in(view.shelves, view.trained_idx)
+        books = np.array([item_idx], dtype=np.int32)
+        found = explain(self.run.model, readers, 0, books)
+        effect = found.stars[:, None] - without_each(self.run.model, readers, 0, books)
+        catalogue, mine = self.run.catalogue, found.shelf
+        ratings = pl.DataFrame(
+            {
+                "book_id": catalogue.vocabulary.take(mine.item_idx),
+                "title": catalogue.titles(pl.Series(mine.item_idx)),
+                "stars": mine.stars,
+                "contribution": found.contributions[0],
+                "removal_effect": effect[0],
+                "through": pl.Series(
+                    [self._speaker.link(found, 0, j) for j in range(len(mine.item_idx))], dtype=pl.String
+                ),
+                "pickup": pl.Series(
+                    [None] * len(mine.item_idx) if found.pickup is None else found.pickup[0], dtype=pl.Float32
+                ),
+            }
+        )
+        return Why(
+            book_id=catalogue.vocabulary.ids[item_idx],
+            title=catalogue.books["title"][item_idx],
+            stars=float(found.stars[0]),
+            mean=float(found.mean[0]),
+            book_average=float(found.book[0]),
+            remainder=float(found.remainder[0]),
+            reasons=self._speaker.reasons(found, 0),
+            ratings=ratings.sort(pl.col("contribution").abs(), descending=True, maintain_order=True),
+        )
+
+    @cached_property
+    def _speaker(self) -> Speaker:
+        return Speaker(self.run.catalogue, self.run.space, self.run.content)
+
+    def _reasons(self, readers: Readers, books: Indices) -> list[list[dict[str, Any]]]:
+        """Reasons for the books of each reader's list, int32 [U, n], in order, without the gaps of -1."""
+        rows = []
+        for row, listed in enumerate(books):
+            found = explain(self.run.model, readers, row, listed[listed >= 0])
+            rows += [[reason.row() for reason in self._speaker.reasons(found, at)] for at in range(len(found.books))]
+        ids = self.run.catalogue.vocabulary.ids
+        for reason in (reason for row in rows for reason in row):
+            item_idx = reason.pop("item_idx")
+            reason["book_id"] = None if item_idx is None else ids[item_idx]
+        return rows
+
+    def _reasons_column(self, rows: list[list[dict[str, Any]]]) -> pl.Series:
+        row = {"code": pl.String, "text": pl.String, "contribution": pl.Float64}
+        kind = pl.List(pl.Struct(row | {"book_id": self.run.catalogue.vocabulary.ids.dtype}))
+        return pl.Series("reasons", rows, dtype=kind)
+
+    def _known_book(self, book_id: Id) -> int:
+        """The index of a book. Raises UnknownBookError."""
+        item_idx = int(self.run.catalogue.vocabulary.find([book_id])[0])
+        if item_idx < 0:
+            raise UnknownBookError(f"no book {book_id!r} in this run's catalogue", hint="give one of its book ids")
+        return item_idx
 
     def recommend_all(
         self,
@@ -187,12 +292,14 @@ class Recommender:
         shelf: OutsideRatings | None = None,
         *,
         n: int = 10,
+        why: bool = False,
         on_progress: Progress = silent,
     ) -> Iterator[pl.DataFrame]:
         """Lists of n books each, in blocks of readers: user_id, rank, book_id, title, score, stars.
 
         reader_ids  None for every reader the run knows
         shelf       ratings of new readers, or newer ratings of known ones
+        why         adds reasons: a list of code, text, contribution (stars) and book_id, of the book that is named
         Books that a reader has rated or taken up are left out.
         """
         if n < 1:
@@ -207,24 +314,28 @@ class Recommender:
             books, scores = self.run.model.top(readers, n, view.seen.take(block))
             filled = books >= 0
             place = np.nonzero(filled)[0]
-            yield self._list_frame(
+            frame = self._list_frame(
                 reader_ids.gather(block[place]),
                 rank=np.nonzero(filled)[1] + 1,
                 books=books[filled],
                 scores=scores[filled],
                 stars=self.run.model.stars(readers, place, books[filled]),
             )
+            if why:
+                frame = frame.with_columns(self._reasons_column(self._reasons(readers, books)))
+            yield frame
             done += len(block)
             on_progress("recommend", done, len(rows))
         if not len(rows):
             none = np.zeros(0, dtype=np.int32)
-            yield self._list_frame(reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4"))
+            frame = self._list_frame(
+                reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4")
+            )
+            yield frame.with_columns(self._reasons_column([])) if why else frame
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""
-        item_idx = int(self.run.catalogue.vocabulary.find([book_id])[0])
-        if item_idx < 0:
-            raise UnknownBookError(f"no book {book_id!r} in this run's catalogue", hint="give one of its book ids")
+        item_idx = self._known_book(book_id)
         books, cosines = most_similar(self.run.content, item_idx, n)
         catalogue = self.run.catalogue
         return pl.DataFrame(

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from shelfwise.cli import audit, compare, data, demo, evaluate, predict, recommend, similar, train
+from shelfwise.cli import audit, compare, data, demo, evaluate, explain, predict, recommend, similar, train
 from shelfwise.cli.console import say
 from shelfwise.errors import ShelfwiseError
 from shelfwise.version import __version__
@@ -30,6 +30,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("recommend")(recommend.recommend)
+app.command("explain")(explain.explain)
 app.command("similar")(similar.similar)
 app.add_typer(data.app, name="data", help="Get or make data sets.")
 app.command("demo")(demo.demo)

@@ -10,6 +10,7 @@ import typer
 
 from shelfwise.cli import options
 from shelfwise.cli.console import print_frame, progress, say, write_frames
+from shelfwise.cli.explain import texts
 from shelfwise.data.ratings import READER_NAMES, id_column
 from shelfwise.data.tables import need_column, read_table
 from shelfwise.errors import UsageError
@@ -28,9 +29,10 @@ def recommend(
     out: options.Out = None,
     ids: options.Ids = None,
     order: options.ListOrder = None,
+    why: Annotated[bool, typer.Option("--why", help="Add reasons.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Recommend books: user_id, rank, book_id, title, score, stars.
+    """Recommend books: user_id, rank, book_id, title, score, stars; with --why, reasons.
 
     With --shelf alone: for the readers in that file. Books already rated are left out.
     """
@@ -57,15 +59,15 @@ def recommend(
     elif outside is not None and not everybody:
         reader_ids = outside.readers.ids
     with progress() as on_progress:
-        frames = recommender.recommend_all(reader_ids, outside, n=n, on_progress=on_progress)
+        frames = recommender.recommend_all(reader_ids, outside, n=n, why=why, on_progress=on_progress)
         if out is not None:
-            n_rows = write_frames(frames, out)
+            n_rows = write_frames(map(texts, frames) if out.suffix == ".csv" else frames, out)
         else:
             frame = pl.concat(list(frames))
     if out is not None:
         say(f"wrote {n_rows:,} rows to {out}")
     else:
-        print_frame(frame, as_json=as_json)
+        print_frame(frame if as_json else texts(frame), as_json=as_json)
 
 
 def _n_unknown(reader_ids: pl.Series, recommender: Recommender, outside: OutsideRatings | None) -> int:

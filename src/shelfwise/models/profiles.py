@@ -75,6 +75,14 @@ def leave_one_out(
         yield rows[real], Profiles(vector, bias, book_sum, count), beyond[real]
 
 
+def ridge_influence(book_vectors: Tensor, ridge: Ridge) -> tuple[Tensor, Tensor]:
+    """How one reader's residuals y [L] give vector and bias: y @ influence, [L, D] and [L], for books [L, D]."""
+    ones = book_vectors.new_full((len(book_vectors), 1), ridge.bias_variance**0.5)
+    z = torch.cat([book_vectors, ones], 1)[None]
+    _, influence = _solve(z, z[..., 0], ridge.noise)
+    return _split(influence[0], ridge)
+
+
 def _empty(n_readers: int, book_vectors: Tensor) -> Profiles:
     dim = book_vectors.shape[1]
     sizes = ((n_readers, dim), (n_readers,), (n_readers, dim), (n_readers,))

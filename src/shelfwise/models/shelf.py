@@ -158,7 +158,7 @@ class Shelf(Model):
         """
         longest = int(shelves.lengths.max(initial=0))
         weights, residuals = torch.zeros(2, len(shelves), longest)
-        items, y = self._residuals(shelves)
+        items, y = self.residuals(shelves)
         for batch in batches(shelves):
             y_here = y[batch.places] * batch.real
             *_, factor = system(self.books.traits, self.config.kernel, items[batch.places], batch.real)
@@ -168,7 +168,8 @@ class Shelf(Model):
             residuals[rows, : found.shape[1]] = y_here
         return Readers(shelves, {"weights": weights.numpy(), "residuals": residuals.numpy()})
 
-    def _residuals(self, shelves: Shelves) -> tuple[Tensor, Tensor]:
+    def residuals(self, shelves: Shelves) -> tuple[Tensor, Tensor]:
+        """Books of all ratings on the shelves, int64 [N], and their stars beyond mean and book bias, [N]."""
         items = torch.from_numpy(shelves.item_idx.astype(np.int64))
         return items, torch.from_numpy(shelves.stars.astype(np.float32)) - self.books.mean - self.books.bias[items]
 
@@ -230,11 +231,12 @@ class Shelf(Model):
         beside = [values[:, None].expand(n_rows, n_books, longest).reshape(-1, longest) for values in of_shelf]
         side = ShelfSide(parts.reshape(len(parts), -1, longest), *beside)
         numbers = shelf_evidence(side, self.config.kernel, len(scale.values))
-        of_book = self._book_numbers(wanted.reshape(-1), known.reshape(-1))
+        of_book = self.book_numbers(wanted.reshape(-1), known.reshape(-1))
         bias = (self.books.bias[wanted] * known).reshape(-1)
         return self.books.mean + bias + numbers[:, 0], torch.cat([numbers, of_book], 1)
 
-    def _book_numbers(self, items: Tensor, known: Tensor) -> Tensor:
+    def book_numbers(self, items: Tensor, known: Tensor) -> Tensor:
+        """Evidence from R books alone, float32 [R, F]; nothing of those that are not `known` (bool [R])."""
         b = self.books
         simple = (b.bias[items] * known, b.prior[items] * known, b.count[items] * known)
         return book_evidence(simple, b.histogram[items] * known[:, None], b.usual, b.outside[items] * known[:, None])

@@ -1,0 +1,7 @@
+"""Why a book is recommended: numbers that add up to the prediction, and words for the largest of them."""
+
+from shelfwise.reasons import of_models, of_shelf  # registers how each model is explained
+from shelfwise.reasons.explanation import Explanation, explain, without_each
+from shelfwise.reasons.words import TEXTS, Reason, Speaker
+
+__all__ = ["TEXTS", "Explanation", "Reason", "Speaker", "explain", "of_models", "of_shelf", "without_each"]

@@ -1,0 +1,95 @@
+"""Explanations of the shelf model.
+
+With K the kernel of the shelf, k that of the shelf and a book, and y the residuals, the Gaussian process adds
+k (K + noise I)^-1 y to the book's own stars: a sum over ratings. The star head is the remainder. Without rating j the
+weights a = (K + noise I)^-1 y are a - C_j a_j / C_jj, C = (K + noise I)^-1 (Rasmussen and Williams, 2006, eq. 5.12), so
+that what the head would say can be worked out for all ratings at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.models.contract import Readers
+from shelfwise.models.evidence import ShelfSide, shelf_evidence
+from shelfwise.models.shelf import RESIDUAL_BOUND, OrdinalBias, Shelf
+from shelfwise.models.similarity import kernel, similarities, system
+from shelfwise.reasons.explanation import Explanation, explain, stars_of, without_each
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """One reader with L ratings met by M books: parts of k [P, M, L], residuals y [L], (K + noise I)^-1 [L, L]."""
+
+    parts: Tensor
+    y: Tensor
+    inverse: Tensor
+
+
+def _posterior(model: Shelf, shelf: Shelves, books: Indices) -> _Posterior:
+    items, y = model.residuals(shelf)
+    *_, factor = system(
+        model.books.traits, model.config.kernel, items[None], torch.ones(1, len(items), dtype=torch.bool)
+    )
+    wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
+    parts = similarities(model.books.traits, wanted[None], items[None])[:, 0]
+    return _Posterior(parts * torch.from_numpy(books >= 0)[:, None], y, torch.cholesky_inverse(factor[0]))
+
+
+@explain.register
+@torch.inference_mode()
+def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
+    shelf = readers.shelves.take([row])
+    met = _posterior(model, shelf, books)
+    weights = model.config.kernel
+    contributions = (kernel(met.parts, weights) @ met.inverse) * met.y
+    about, close = weights.parts()[:2, None, None] * met.parts[:2]
+    tags = (about + close) / max(weights.about + weights.close, 1e-9)
+    links = {"series": met.parts[3], "author": met.parts[2], "tags": tags, "readers": met.parts[4]}
+    book = np.where(books >= 0, model.books.bias.numpy()[books], 0).astype(np.float32)
+    return Explanation(
+        books=books,
+        shelf=shelf,
+        stars=stars_of(model, readers, row, books),
+        mean=np.full(len(books), float(model.books.mean), dtype=np.float32),
+        book=book,
+        contributions=contributions.numpy(),
+        links={name: link.numpy() for name, link in links.items()},
+        pickup=None if isinstance(model, OrdinalBias) else _pickup(model, shelf, books, met.y),
+    )
+
+
+def _pickup(model: Shelf, shelf: Shelves, books: Indices, y: Tensor) -> Floats:
+    """What each rating adds to the score by which candidates are proposed, float32 [M, L]."""
+    weights = 1 + model.config.residual_weight * y.clamp(-RESIDUAL_BOUND, RESIDUAL_BOUND).numpy()
+    found = model.pickup[shelf.item_idx][:, np.maximum(books, 0)].toarray().T
+    scores: Floats = (found * weights * (books >= 0)[:, None]).astype(np.float32)
+    return scores
+
+
+@without_each.register
+@torch.inference_mode()
+def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Floats:
+    """In closed form."""
+    shelf = readers.shelves.take([row])
+    n = len(shelf.item_idx)
+    met = _posterior(model, shelf, books)
+    a = met.inverse @ met.y
+    left = a - met.inverse * (a / met.inverse.diagonal())[:, None]  # row j: the weights without rating j
+    steps = torch.from_numpy(model.scale.steps(shelf.stars))
+    others = 1 - torch.eye(n)
+    found = np.empty((len(books), n), dtype=np.float32)
+    for place, book in enumerate(books):  # one at a time: evidence takes L x L numbers for each part
+        parts = met.parts[:, place, None].expand(-1, n, -1)
+        side = ShelfSide(parts, left, met.y.expand(n, -1), steps.expand(n, -1), others)
+        numbers = shelf_evidence(side, model.config.kernel, len(model.scale.values))
+        wanted, known = torch.full((n,), max(int(book), 0)), torch.full((n,), bool(book >= 0))
+        base = model.books.mean + model.books.bias[wanted] * known + numbers[:, 0]
+        evidence = torch.cat([numbers, model.book_numbers(wanted, known)], 1)
+        found[place] = model.star_head(base, evidence).exp().numpy() @ model.scale.values
+    return model.scale.clip(found)
