@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from shelfwise.evaluation.protocol import Exam, measure, measure_lists, measure_
 from shelfwise.evaluation.report import Report, Result
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.contract import FitInputs, Model, Progress, silent
-from shelfwise.models.registry import model_config
+from shelfwise.models.registry import model_class, model_config
 from shelfwise.training.recipes import fit_model
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -43,7 +44,7 @@ class Lab:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A model, its history where it was trained by the loop, and how long that took."""
+    """A model, its history where it was trained by the loop, and how long that took (of models fitted at once: all)."""
 
     model: Model
     history: History
@@ -69,8 +70,8 @@ def choose(config: ModelConfig, prepared: Prepared, lab: Lab) -> Chosen:
         return Chosen(config, [])
     exam = Exam(prepared.ratings, prepared.parts, lab.features, VALID)
     best, best_loss, tried = Chosen(config, []), np.inf, []
-    for done, candidate in enumerate(candidates, start=1):
-        fitted = fit(candidate, prepared, replace(lab, on_progress=silent))
+    fits = _fit_each(candidates, prepared, replace(lab, on_progress=silent))
+    for done, (candidate, fitted) in enumerate(zip(candidates, fits, strict=True), start=1):
         if config.chosen_by == "mse":
             error = loss = measure_stars(fitted.model, exam)
         else:
@@ -86,6 +87,25 @@ def choose(config: ModelConfig, prepared: Prepared, lab: Lab) -> Chosen:
 def fit(config: ModelConfig, prepared: Prepared, lab: Lab, checkpoint: Checkpoint | None = None) -> Fitted:
     """A model fitted on the train part, and on events that foretell no held-out rating."""
     start = time.perf_counter()
+    model, history = fit_model(config, lab.loop, _inputs(prepared, lab), checkpoint)
+    return Fitted(model, history, time.perf_counter() - start)
+
+
+def _fit_each(configs: Sequence[ModelConfig], prepared: Prepared, lab: Lab) -> Iterator[Fitted]:
+    """A model with each of the settings of one kind, in turn; at once where its class can share work among them."""
+    kind = model_class(configs[0])
+    if not hasattr(kind, "fit_each"):
+        for config in configs:
+            yield fit(config, prepared, lab)
+        return
+    start = time.perf_counter()
+    models = kind.fit_each(configs, _inputs(prepared, lab))
+    seconds = time.perf_counter() - start
+    for model in models:
+        yield Fitted(model, [], seconds)
+
+
+def _inputs(prepared: Prepared, lab: Lab) -> FitInputs:
     ratings, parts, events = prepared.ratings, prepared.parts, None
     if len(prepared.events.item_idx):
         users, books = prepared.events.rows, prepared.events.item_idx
@@ -93,7 +113,7 @@ def fit(config: ModelConfig, prepared: Prepared, lab: Lab, checkpoint: Checkpoin
         secret = held_out.user_idx.astype(np.int64) * ratings.n_books + held_out.item_idx
         known = ~np.isin(users * ratings.n_books + books, secret)
         events = (users[known].astype(np.int32), books[known])
-    inputs = FitInputs(
+    return FitInputs(
         train=ratings.where(parts == TRAIN),
         valid=ratings.where(parts == VALID),
         given=ratings.where(parts == GIVEN_VALID),
@@ -102,8 +122,6 @@ def fit(config: ModelConfig, prepared: Prepared, lab: Lab, checkpoint: Checkpoin
         seed=lab.seed,
         on_progress=lab.on_progress,
     )
-    model, history = fit_model(config, lab.loop, inputs, checkpoint)
-    return Fitted(model, history, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)
@@ -152,18 +170,22 @@ def measure_beside_baselines(
         found = cache.get(name)
         if found is None:
             try:
-                plain = replace(lab, seed=0, loop=BASELINE_LOOP)  # so that a baseline is the same beside every model
-                chosen = choose(model_config(name), prepared, plain)
-                baseline = chosen.fitted or fit(chosen.config, prepared, plain)
+                found = _baseline(name, prepared, exam, lab)
             except FitError as error:
                 skipped[name] = error.message
                 continue
-            found = _measured(baseline, exam, lab)
             cache.put(name, *found)
         results.append(found[0])
         by_reader[name] = found[1]
     shown = examples(fitted.model, exam, readers, exam.trained_idx(trained))
     return MeasuredBeside(results, by_reader, skipped, shown, exam.digest)
+
+
+def _baseline(name: str, prepared: Prepared, exam: Exam, lab: Lab) -> tuple[Result, pl.DataFrame]:
+    """A baseline chosen, fitted and measured; no model outlives this. Raises FitError."""
+    plain = replace(lab, seed=0, loop=BASELINE_LOOP)  # so that a baseline is the same beside every model
+    chosen = choose(model_config(name), prepared, plain)
+    return _measured(chosen.fitted or fit(chosen.config, prepared, plain), exam, lab)
 
 
 def _measured(fitted: Fitted, exam: Exam, lab: Lab, trained: Vocabulary | None = None) -> tuple[Result, pl.DataFrame]:

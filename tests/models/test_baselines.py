@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from worlds import checkerboard, make_ratings
 
 from shelfwise.errors import FitError
-from shelfwise.models import coreading
+from shelfwise.models import coreading, item_knn
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.coreading import EASE, CoreadingKNN, CoreadingKNNConfig, EASEConfig
@@ -46,6 +46,16 @@ def test_item_knn_is_its_formula() -> None:
         found = model.stars(state, np.array([u]), np.array([i], dtype=np.int32))[0]
         assert found == pytest.approx(np.clip(expected, 1, 5), abs=1e-4)
         assert model.scores(state)[u, i] == pytest.approx(expected, abs=1e-4)
+
+
+def test_models_fitted_at_once_are_those_fitted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, configs = random_world(), ItemKNNConfig(neighbours=4).candidates()
+    alone = [ItemKNN.fit(config, inputs) for config in configs]
+    monkeypatch.setattr(item_knn, "BOOKS_AT_ONCE", 5)
+    for config, one, other in zip(configs, alone, ItemKNN.fit_each(configs, inputs), strict=True):
+        assert other.config == config
+        assert (one.weights != other.weights).nnz == 0
+    assert len({model.weights.sum() for model in alone}) == 3
 
 
 def test_ease_is_the_least_squares_solution_without_self_loops() -> None:

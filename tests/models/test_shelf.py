@@ -17,11 +17,12 @@ from shelfwise.data.shelves import Shelves
 from shelfwise.errors import UsageError
 from shelfwise.models.blocks import RANGE_HOLDS, describe
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.shelf import Shelf, ShelfConfig
+from shelfwise.models.evidence import shelf_evidence
+from shelfwise.models.shelf import OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training.recipes import fit_model, loop_settings
-from shelfwise.training.shelf import Rows, leave_one_out, training_rows
+from shelfwise.training.shelf import Rows, leave_one_out, level_of_others, training_rows
 
 CONFIG = ShelfConfig(about_dim=6, coreading_dim=4, new_book_share=0.0, hidden=(16,), pick_hidden=(8,))
 LOOP = loop_settings("default", {"epochs": 2})
@@ -75,6 +76,25 @@ def test_training_sees_of_a_pair_what_an_answer_sees_without_that_rating(inputs:
         count = n_book - 2  # log1p of the ratings of the book
         ratings = [float(np.expm1(float(row[-count]))) for row in (numbers[place], answer[0])]
         assert ratings[0] == pytest.approx(ratings[1] - 1, abs=1e-3)
+
+
+def test_without_content_the_closed_form_says_what_the_linear_systems_say(inputs: FitInputs) -> None:
+    shelves, config = inputs.train.shelves(), OrdinalBiasConfig(hidden=(8,))
+    model, _ = fit_model(config, LOOP, inputs)
+    assert isinstance(model, OrdinalBias)
+    shelves = Shelves.build([*shelves.rows, 30, 30], [*shelves.item_idx, 3, 4], [*shelves.stars, 1.0, 5.0], 32)
+    rows, books = np.arange(32), np.tile(np.array([2, 7, -1], dtype=np.int32), (32, 1))
+    base, numbers = model.evidence(model.fold_in(shelves), rows, books)
+    slow_base, slow_numbers = Shelf.evidence(model, Shelf.fold_in(model, shelves), rows, books)
+    assert numbers.numpy() == pytest.approx(slow_numbers.numpy(), abs=1e-4)
+    assert base.numpy() == pytest.approx(slow_base.numpy(), abs=1e-4)
+    residuals = torch.from_numpy(shelves.stars) - model.books.mean
+    others = level_of_others(shelves, config.kernel, residuals, model.scale)
+    steps = torch.from_numpy(model.scale.steps(shelves.stars))
+    for side, at, _, unexplained in leave_one_out(shelves, model.books.traits, config.kernel, residuals, steps):
+        expected = shelf_evidence(side, config.kernel, len(model.scale.values))
+        assert others[at].numpy() == pytest.approx(expected.numpy(), abs=1e-4)
+        assert (residuals[at] - others[at, 0]).numpy() == pytest.approx(unexplained.numpy(), abs=1e-4)
 
 
 def test_similarities_by_hand(model: Shelf) -> None:

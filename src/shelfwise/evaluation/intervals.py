@@ -27,7 +27,7 @@ def ratio_intervals(sums: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
     bottoms = np.zeros_like(tops)
     for start in range(0, len(sums), READERS_AT_ONCE):
         part = slice(start, start + READERS_AT_ONCE)
-        weights = _weights(start, len(sums[part]))
+        weights = _weights(start, len(sums[part])).astype(np.float64)
         tops += weights @ sums[part]
         bottoms += weights @ counts[part]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -40,9 +40,9 @@ def ratio_intervals(sums: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
 
 
 @lru_cache(maxsize=8)
-def _weights(start: int, n: int) -> npt.NDArray[np.float32]:
-    """How often each of n readers counts in each resample, float32 [RESAMPLES, n]; the same for every model."""
-    return np.random.default_rng((12345, start)).poisson(1.0, (RESAMPLES, n)).astype(np.float32)
+def _weights(start: int, n: int) -> npt.NDArray[np.uint8]:
+    """How often each of n readers counts in each resample, uint8 [RESAMPLES, n]; the same for every model."""
+    return np.random.default_rng((12345, start)).poisson(1.0, (RESAMPLES, n)).astype(np.uint8)
 
 
 def paired_test(sums: Numbers, counts: Numbers) -> tuple[float, float, float, float]:

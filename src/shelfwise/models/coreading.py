@@ -112,9 +112,18 @@ class EASE(Coreading):
                 f"ease needs a matrix of {n_books:,} x {n_books:,} numbers",
                 hint=f"it is for at most {MAX_DENSE_BOOKS:,} books; coreading-knn has no such limit",
             )
-        read = reading_matrix(inputs.train.shelves(), n_books)
-        gram = (read.T @ read).toarray(order="F")
+        gram = coreadings(reading_matrix(inputs.train.shelves(), n_books))
         return cls(config, bias, ease_weights(gram, config.l2))
+
+
+def coreadings(read: sp.csr_matrix) -> npt.NDArray[np.float32]:
+    """X'X of a matrix of who read what: the readers of both of two books, float32 [I, I] in Fortran order."""
+    n_books = read.shape[1]
+    counts = np.empty((n_books, n_books), dtype=np.float32, order="F")
+    by_book = read.T.tocsr()
+    for start in range(0, n_books, BOOKS_AT_ONCE):  # as a whole the sparse product would take half as much again
+        counts[:, start : start + BOOKS_AT_ONCE] = (by_book[start : start + BOOKS_AT_ONCE] @ read).toarray().T
+    return counts
 
 
 def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> Floats:

@@ -12,6 +12,7 @@ from torch import Tensor
 from shelfwise.models.similarity import N_MASSES, PARTS, KernelWeights
 
 NEAREST = 3
+ERA = PARTS.index("era")
 N_ALIKE = 5  # the parts by which the nearest books are found: about, close, author, series, coreading
 
 
@@ -60,6 +61,45 @@ def shelf_evidence(side: ShelfSide, kernel: KernelWeights, n_values: int) -> Ten
         counts / (n + n_values)[:, None],
     ]
     return torch.cat(numbers, 1)
+
+
+@dataclass(frozen=True)
+class ShelfSums:
+    """Sums over R shelves: ratings n, residuals and their squares, float32 [R]; ratings by step, float32 [R, S]."""
+
+    n: Tensor
+    residuals: Tensor
+    squares: Tensor
+    counts: Tensor
+
+
+def sums_of_shelves(rows: Tensor, n_rows: int, residuals: Tensor, steps: Tensor, n_values: int) -> ShelfSums:
+    """The sums of each of n_rows shelves from its ratings: row, residual and step of each rating, [N]."""
+    counts = torch.zeros(n_rows, n_values)
+    counts.index_put_((rows, steps), torch.ones(len(rows)), accumulate=True)
+    totals = torch.zeros(n_rows, 2).index_add_(0, rows, torch.stack([residuals, residuals.square()], -1))
+    return ShelfSums(counts.sum(1), totals[:, 0], totals[:, 1], counts)
+
+
+def level_evidence(sums: ShelfSums, kernel: KernelWeights, known: Tensor) -> Tensor:
+    """shelf_evidence() in closed form where books have no traits: all are alike in era, and in nothing else.
+
+    K is (constant + era) 11' then, and the sum of (K + noise I)^-1 y is that of y over noise + (constant + era) n.
+    known  float32 [R], 0 for a book that is not in the catalogue, which is like none on the shelf, else 1
+    """
+    n, n_values = sums.n, sums.counts.shape[1]
+    weights = sums.residuals / (kernel.noise + (kernel.constant + kernel.era) * n)
+    numbers = torch.zeros(len(n), n_shelf_numbers(n_values))
+    numbers[:, 0] = (kernel.constant + kernel.era * known) * weights
+    numbers[:, 1] = kernel.constant * weights
+    sizes = [2, len(PARTS), N_MASSES, N_MASSES, 3 * NEAREST, 3 + n_values]
+    _, by_part, masses, means, _, rest = torch.split(numbers, sizes, dim=1)
+    by_part[:, ERA] = kernel.era * known * weights
+    masses[:, ERA] = (known * n).log1p()
+    means[:, ERA] = known * sums.residuals / (n + 1)
+    rest[:, :3] = torch.stack([n.log1p(), sums.residuals / (n + 3), sums.squares / (n + 1)], -1)
+    rest[:, 3:] = sums.counts / (n + n_values)[:, None]
+    return numbers
 
 
 def n_shelf_numbers(n_values: int) -> int:

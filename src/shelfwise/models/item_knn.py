@@ -10,7 +10,9 @@ Koren, Factor in the neighbors, TKDD 2010, section 2.2, with squared weights. A 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -57,25 +59,26 @@ class ItemKNN(Model):
     @classmethod
     def fit(cls, config: ModelConfig, inputs: FitInputs) -> Self:
         """Raises FitError without ratings."""
-        config = ItemKNNConfig.model_validate(config.model_dump())
+        return cls.fit_each([ItemKNNConfig.model_validate(config.model_dump())], inputs)[0]
+
+    @classmethod
+    def fit_each(cls, configs: Sequence[ItemKNNConfig], inputs: FitInputs) -> list[Self]:
+        """fit() for several settings; the sums over readers, which are most of the work, are the same for all."""
         bias = Bias.fit(BiasConfig(), inputs)
-        shelves, n_books = inputs.train.shelves(), inputs.train.n_books
-        residuals = matrix_of(shelves, bias.residuals(bias.fold_in(shelves)), n_books)
-        read = reading_matrix(shelves, n_books)
-        squares = residuals.power(2)
-        by_book = [matrix.T.tocsr() for matrix in (read, residuals, squares)]
-        blocks = []
-        for start in range(0, n_books, BOOKS_AT_ONCE):
-            end = min(start + BOOKS_AT_ONCE, n_books)
-            my_read, my_residuals, my_squares = (matrix[start:end] for matrix in by_book)
-            both = (my_read @ read).toarray()
-            lengths = (my_squares @ read).toarray() * (my_read @ squares).toarray()
-            rho = np.maximum((my_residuals @ residuals).toarray(), 0) / np.sqrt(np.maximum(lengths, 1e-12))
-            weights = (rho * both / np.maximum(both + config.similarity_shrinkage, 1e-12)) ** 2
-            weights[np.arange(end - start), np.arange(start, end)] = 0
-            blocks.append(strongest(weights, config.neighbours))
-            inputs.on_progress("neighbours", end, n_books)
-        return cls(config, bias, sp.vstack(blocks, format="csr"))
+        shelves = inputs.train.shelves()
+        residuals = matrix_of(shelves, bias.residuals(bias.fold_in(shelves)), inputs.train.n_books)
+        kept: dict[tuple[float, int], list[sp.csr_matrix]] = {
+            (config.similarity_shrinkage, config.neighbours): [] for config in configs
+        }
+        done = 0
+        for rho, both in correlations(residuals, reading_matrix(shelves, inputs.train.n_books)):
+            for (shrinkage, neighbours), blocks in kept.items():
+                weights = (rho * both / np.maximum(both + shrinkage, 1e-12)) ** 2
+                blocks.append(strongest(weights, neighbours))
+            done += len(rho)
+            inputs.on_progress("neighbours", done, inputs.train.n_books)
+        found = {settings: sp.vstack(blocks, format="csr") for settings, blocks in kept.items()}
+        return [cls(config, bias, found[config.similarity_shrinkage, config.neighbours]) for config in configs]
 
     def fold_in(self, shelves: Shelves, trained_idx: Indices | None = None) -> Readers:
         """The reader's bias; the rest is worked out from the shelf when it is asked for."""
@@ -96,19 +99,19 @@ class ItemKNN(Model):
 
     def scores(self, readers: Readers) -> Floats:
         """Unclipped stars."""
-        scores, residuals = self.bias.scores(readers), self.bias.residuals(readers)
+        scores, n_books = self.bias.scores(readers), len(self.book_counts)
+        residuals = matrix_of(readers.shelves, self.bias.residuals(readers), n_books)
+        read = reading_matrix(readers.shelves, n_books)
         for start in range(0, len(readers), READERS_AT_ONCE):
-            scores[start : start + READERS_AT_ONCE] += self._beyond(readers.shelves, residuals, start)
+            rows = slice(start, start + READERS_AT_ONCE)
+            total = (read[rows] @ self._by_neighbour).toarray() + self.config.weight_shrinkage
+            scores[rows] += (residuals[rows] @ self._by_neighbour).toarray() / total
         return scores
 
-    def _beyond(self, shelves: Shelves, residuals: Floats, start: int) -> Floats:
-        """Stars beyond the biases of READERS_AT_ONCE readers from `start` on, for every book; float32 [., I]."""
-        rows = slice(start, start + READERS_AT_ONCE)
-        by_reader = matrix_of(shelves, residuals, len(self.book_counts))[rows]
-        read = reading_matrix(shelves, len(self.book_counts))[rows]
-        total = (read @ self.weights.T).toarray()
-        beyond: Floats = (by_reader @ self.weights.T).toarray() / (total + self.config.weight_shrinkage)
-        return beyond
+    @cached_property
+    def _by_neighbour(self) -> sp.csr_matrix:
+        """The weights with a row for each neighbour, as a product with shelves needs them."""
+        return self.weights.T.tocsr()
 
     def book_state(self) -> Arrays:
         return self.bias.book_state() | to_arrays("weights", self.weights)
@@ -118,3 +121,21 @@ class ItemKNN(Model):
         config = ItemKNNConfig.model_validate(config.model_dump())
         bias = Bias.from_state(BiasConfig(), scale, book_state, {})
         return cls(config, bias, from_arrays("weights", book_state))
+
+
+def correlations(residuals: sp.csr_matrix, read: sp.csr_matrix) -> Iterator[tuple[Floats, Floats]]:
+    """max(rho, 0) and n, the readers of both, of BOOKS_AT_ONCE books with all; float32 [., I], rho 0 with itself.
+
+    residuals  float32 [U, I], 0 where not read; read  1 where it was
+    """
+    n_books = read.shape[1]
+    squares = residuals.power(2)
+    by_book = [matrix.T.tocsr() for matrix in (read, residuals, squares)]
+    for start in range(0, n_books, BOOKS_AT_ONCE):
+        end = min(start + BOOKS_AT_ONCE, n_books)
+        my_read, my_residuals, my_squares = (matrix[start:end] for matrix in by_book)
+        both = (my_read @ read).toarray()
+        lengths = (my_squares @ read).toarray() * (my_read @ squares).toarray()
+        rho = np.maximum((my_residuals @ residuals).toarray(), 0) / np.sqrt(np.maximum(lengths, 1e-12))
+        rho[np.arange(end - start), np.arange(start, end)] = 0
+        yield rho, both

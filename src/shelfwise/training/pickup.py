@@ -10,7 +10,7 @@ from torch import Tensor
 from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.features.vectors import BookFeatures, VectorSizes, content_vectors
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.coreading import MAX_DENSE_BOOKS, cosines, ease_weights
+from shelfwise.models.coreading import MAX_DENSE_BOOKS, coreadings, cosines, ease_weights
 from shelfwise.models.shelf import Shelf, ShelfConfig
 from shelfwise.models.sparse import reading_matrix
 from shelfwise.ranking import ranking_metrics
@@ -33,7 +33,7 @@ def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig) ->
     read = reading_matrix(shelves, n_books)
     if n_books > MAX_DENSE_BOOKS:
         return cosines(read, 0.0, config.neighbours)
-    gram = (read.T @ read).toarray(order="F")
+    gram = coreadings(read)
     vectors = content_vectors(features, VectorSizes(about=config.about_dim))
     for start in range(0, n_books, BOOKS_AT_ONCE):
         books = slice(start, start + BOOKS_AT_ONCE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +16,14 @@ from shelfwise.errors import FitError
 from shelfwise.features.vectors import ABOUT_BLOCKS, BookFeatures, sign_codes, truncated_svd, unit_rows
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.evidence import ShelfSide, book_evidence, shelf_evidence
+from shelfwise.models.evidence import (
+    ShelfSide,
+    ShelfSums,
+    book_evidence,
+    level_evidence,
+    shelf_evidence,
+    sums_of_shelves,
+)
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
 from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
@@ -158,8 +165,12 @@ def fit_books(
     count = torch.bincount(items, minlength=n_books).float()
     beyond, prior, bare_prior = torch.zeros(len(stars)), torch.zeros(n_books), torch.zeros(n_books)
     for _ in range(SWEEPS):
-        for _, at, _, unexplained in leave_one_out(shelves, known.traits, config.kernel, stars - mean - bias[items]):
-            beyond[at] = unexplained
+        residuals = stars - mean - bias[items]
+        if config.content:
+            for _, at, _, unexplained in leave_one_out(shelves, known.traits, config.kernel, residuals):
+                beyond[at] = unexplained
+        else:
+            beyond = residuals - level_of_others(shelves, config.kernel, residuals, scale)[:, 0]
         beyond += bias[items]
         total = torch.zeros(n_books).index_add_(0, items, beyond)
         bare_prior = regress(known.bare, total, count, config.book_shrinkage)
@@ -203,6 +214,17 @@ def leave_one_out(
         yield side, at, items[at], unexplained[real]
 
 
+def level_of_others(shelves: Shelves, kernel: KernelWeights, residuals: Tensor, scale: Scale) -> Tensor:
+    """level_evidence of the other ratings of each rating's reader, [N, F]: all that shelves say without content."""
+    rows, steps = torch.from_numpy(shelves.rows), torch.from_numpy(scale.steps(shelves.stars))
+    n_ratings, n_values = len(rows), len(scale.values)
+    whole = sums_of_shelves(rows, len(shelves), residuals, steps, n_values)
+    own = sums_of_shelves(torch.arange(n_ratings), n_ratings, residuals, steps, n_values)
+    names = [f.name for f in fields(ShelfSums)]
+    others = ShelfSums(**{name: getattr(whole, name)[rows] - getattr(own, name) for name in names})
+    return level_evidence(others, kernel, torch.ones(n_ratings))
+
+
 def training_rows(
     shelves: Shelves, books: ShelfBooks, rows: Rows, config: ShelfConfig, seed: int, scale: Scale
 ) -> tuple[Tensor, Tensor]:
@@ -222,12 +244,14 @@ def training_rows(
     bias = torch.where(new, prior, bias)
     residuals = torch.from_numpy(shelves.stars.astype(np.float32)) - books.mean - books.bias[items]
     n_values = len(scale.values)
+    if config.content:
+        sides = leave_one_out(shelves, books.traits, config.kernel, residuals, steps)
+        shown = _shown(sides, new, bare, config.kernel, n_values)
+    else:
+        shown = iter([(torch.arange(len(items)), level_of_others(shelves, config.kernel, residuals, scale))])
     base, numbers = torch.empty(len(items)), None
-    for side, at, book, _ in leave_one_out(shelves, books.traits, config.kernel, residuals, steps):
-        fresh = new[at]
-        side.parts[LEARNED_PARTS] *= ~fresh[:, None]
-        side.parts[ABOUT_PARTS] *= ~bare[at][:, None]
-        of_shelf = shelf_evidence(side, config.kernel, n_values)
+    for at, of_shelf in shown:
+        fresh, book = new[at], items[at]
         own = torch.nn.functional.one_hot(steps[at], n_values)
         of_book = book_evidence(
             (bias[at], prior[at], torch.where(fresh, 0.0, books.count[book] - 1)),
@@ -241,6 +265,16 @@ def training_rows(
         base[at] = books.mean + bias[at] + of_shelf[:, 0]
     assert numbers is not None
     return base, numbers
+
+
+def _shown(
+    sides: Iterator[Left], new: Tensor, bare: Tensor, kernel: KernelWeights, n_values: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Places and shelf_evidence of ratings, without what a shelf cannot say of books that are `new` or `bare` [N]."""
+    for side, at, _, _ in sides:
+        side.parts[LEARNED_PARTS] *= ~new[at][:, None]
+        side.parts[ABOUT_PARTS] *= ~bare[at][:, None]
+        yield at, shelf_evidence(side, kernel, n_values)
 
 
 def train_star_head(
