@@ -28,8 +28,10 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
+from shelfwise.models.coreading import MAX_DENSE_BOOKS
 from shelfwise.models.evidence import ShelfSide, book_evidence, n_shelf_numbers, shelf_evidence
 from shelfwise.models.heads import Standardised, StarHead
+from shelfwise.models.long_shelves import shortened
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
 from shelfwise.models.sparse import from_arrays, matrix_of, to_arrays
 from shelfwise.ranking import top_n
@@ -40,6 +42,7 @@ BOOKS_AT_ONCE, GROUPS_AT_ONCE = 16, 256
 READERS_AT_ONCE = 64
 BIAS_TRACE = 0.02
 RESIDUAL_BOUND = 3.0
+MAX_EVIDENCE = 4_000_000  # pairs of a wanted book and one on a shelf at once: about 1 GB
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
 Order = Literal["blend", "stars", "pickup"]
 
@@ -53,6 +56,10 @@ class ShelfConfig(ModelConfig):
     residual_weight    how much more a rating counts in pickup for each star beyond what was expected
     l2, content_weight of the pickup matrix: ridge in readers, and weight of content similarity
     neighbours         how many entries of the pickup matrix each book keeps
+    dense_books        largest catalogue whose pickup matrix is made whole; beyond it by groups of like books
+    company            how many books are set against each other in one group (sparse_ease.py)
+    longest_shelf      ratings of one reader that the Gaussian process meets at once (long_shelves.py)
+    head_rows          ratings that the star head learns from, and as many that validate it
     order, taste       of the list
     """
 
@@ -71,6 +78,10 @@ class ShelfConfig(ModelConfig):
     l2: Annotated[float, Field(gt=0)] = 60.0
     content_weight: Annotated[float, Field(ge=0)] = 30.0
     neighbours: Annotated[int, Field(ge=1)] = 400
+    dense_books: Annotated[int, Field(ge=0)] = MAX_DENSE_BOOKS
+    company: Annotated[int, Field(ge=1)] = 3000
+    longest_shelf: Annotated[int, Field(ge=1)] = 500
+    head_rows: Annotated[int, Field(ge=1)] = 2_000_000
     order: Order = "blend"
     taste: Annotated[float, Field(ge=0)] | None = None
 
@@ -154,12 +165,14 @@ class Shelf(Model):
     def fold_in(self, shelves: Shelves, trained_idx: Indices | None = None) -> Readers:
         """Of each rating: weights, a of the Gaussian process, and residuals, stars beyond mean and book bias.
 
-        float32 [U, longest shelf] each, 0 beyond a shelf's end.
+        float32 [U, longest shelf] each, 0 beyond a shelf's end; of a shelf beyond config.longest_shelf for the
+        ratings that `shortened` keeps.
         """
-        longest = int(shelves.lengths.max(initial=0))
+        short = shortened(shelves, self.config.longest_shelf)
+        longest = int(short.lengths.max(initial=0))
         weights, residuals = torch.zeros(2, len(shelves), longest)
-        items, y = self._residuals(shelves)
-        for batch in batches(shelves):
+        items, y = self._residuals(short)
+        for batch in batches(short):
             y_here = y[batch.places] * batch.real
             *_, factor = system(self.books.traits, self.config.kernel, items[batch.places], batch.real)
             found = torch.cholesky_solve(y_here[..., None], factor)[..., 0]
@@ -214,13 +227,20 @@ class Shelf(Model):
 
     def evidence(self, readers: Readers, rows: Rows, books: Indices) -> tuple[Tensor, Tensor]:
         """Base stars [R * M] and numbers [R * M, F] for R rows of `readers` and M books each, int32 [R, M]."""
-        shelves, scale = readers.shelves, self.scale
-        longest = max(int(shelves.lengths[rows].max(initial=0)), 1)
+        shelves = shortened(readers.shelves.take(rows), self.config.longest_shelf)
+        longest = max(int(shelves.lengths.max(initial=0)), 1)
+        if len(rows) > 1 and books.size * longest > MAX_EVIDENCE:
+            half = len(rows) // 2
+            first, second = (
+                self.evidence(readers, rows[:half], books[:half]),
+                self.evidence(readers, rows[half:], books[half:]),
+            )
+            return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
         place = np.arange(longest)[None, :]
-        real = place < shelves.lengths[rows][:, None]
-        places = torch.from_numpy(np.where(real, shelves.indptr[rows][:, None] + place, 0))
+        real = place < shelves.lengths[:, None]
+        places = torch.from_numpy(np.where(real, shelves.indptr[:-1, None] + place, 0))
         items = torch.from_numpy(np.append(shelves.item_idx, np.int32(0)).astype(np.int64))
-        steps = torch.from_numpy(scale.steps(np.append(shelves.stars, scale.low)))
+        steps = torch.from_numpy(self.scale.steps(np.append(shelves.stars, self.scale.low)))
         weights, residuals = (_to_width(readers.arrays[name][rows], longest) for name in ("weights", "residuals"))
         known = torch.from_numpy(books >= 0)
         wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
@@ -229,7 +249,7 @@ class Shelf(Model):
         of_shelf = (weights, residuals, steps[places], torch.from_numpy(real).float())
         beside = [values[:, None].expand(n_rows, n_books, longest).reshape(-1, longest) for values in of_shelf]
         side = ShelfSide(parts.reshape(len(parts), -1, longest), *beside)
-        numbers = shelf_evidence(side, self.config.kernel, len(scale.values))
+        numbers = shelf_evidence(side, self.config.kernel, len(self.scale.values))
         of_book = self._book_numbers(wanted.reshape(-1), known.reshape(-1))
         bias = (self.books.bias[wanted] * known).reshape(-1)
         return self.books.mean + bias + numbers[:, 0], torch.cat([numbers, of_book], 1)
@@ -296,21 +316,20 @@ class Shelf(Model):
         liked: Tensor = chances[..., torch.from_numpy(self.scale.values >= self.scale.liked_from - 1e-6)].logsumexp(-1)
         return liked
 
-    def pickup_scores(self, shelves: Shelves, residuals: Floats) -> Floats:
+    def pickup_scores(self, shelves: Shelves) -> Floats:
         """The shelf, each rating weighted by how far it lies beyond the biases, times the pickup matrix; [U, I].
 
         A trace of the book's bias is added, which alone decides where nothing on the shelf says anything.
         """
-        place = np.arange(len(shelves.item_idx)) - np.repeat(shelves.indptr[:-1], shelves.lengths)
-        y = np.clip(residuals[shelves.rows, place], -RESIDUAL_BOUND, RESIDUAL_BOUND)
-        weights: Floats = 1 + self.config.residual_weight * y
+        y = self._residuals(shelves)[1].clamp(-RESIDUAL_BOUND, RESIDUAL_BOUND)
+        weights = (1 + self.config.residual_weight * y).numpy()
         found = (matrix_of(shelves, weights, len(self.book_counts)) @ self.pickup).toarray()
         return np.asarray(found + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
 
     def propose(self, readers: Readers, rows: Rows) -> Proposal:
         """For R readers the CANDIDATES books of the highest pickup scores that are not on the shelf."""
         mine = readers.shelves.take(rows)
-        scores = self.pickup_scores(mine, readers.arrays["residuals"][rows])
+        scores = self.pickup_scores(mine)
         masked = torch.from_numpy(scores.copy())
         masked[torch.from_numpy(mine.rows), torch.from_numpy(mine.item_idx.astype(np.int64))] = -torch.inf
         n = min(CANDIDATES, masked.shape[1])
