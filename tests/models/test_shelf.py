@@ -141,7 +141,7 @@ def test_validation_of_the_head_is_bounded_too() -> None:
     assert world.valid is not None
     model, _ = fit_model(CONFIG, LOOP, world)
     assert isinstance(model, Shelf)
-    everything, few = star_head_error(model, world), star_head_error(model.changed(head_rows=20), world)
+    everything, few = star_head_error(model, world), star_head_error(model.changed(head_rows=80), world)
     assert everything is not None
     assert few is not None
     chosen = some_readers(np.bincount(world.valid.user_idx, minlength=40), 20, world.seed)

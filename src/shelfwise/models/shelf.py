@@ -59,7 +59,7 @@ class ShelfConfig(ModelConfig):
     dense_books        largest catalogue whose pickup matrix is made whole; beyond it by groups of like books
     company            how many books are set against each other in one group (sparse_ease.py)
     longest_shelf      ratings of one reader that the Gaussian process meets at once (long_shelves.py)
-    head_rows          ratings that the star head learns from, and as many that validate it
+    head_rows          ratings that the star head learns from at most; a quarter as many validate it
     order, taste       of the list
     """
 
@@ -80,7 +80,7 @@ class ShelfConfig(ModelConfig):
     neighbours: Annotated[int, Field(ge=1)] = 400
     dense_books: Annotated[int, Field(ge=0)] = MAX_DENSE_BOOKS
     company: Annotated[int, Field(ge=1)] = 3000
-    longest_shelf: Annotated[int, Field(ge=1)] = 500
+    longest_shelf: Annotated[int, Field(ge=1)] = 1000
     head_rows: Annotated[int, Field(ge=1)] = 2_000_000
     order: Order = "blend"
     taste: Annotated[float, Field(ge=0)] | None = None

@@ -99,11 +99,13 @@ def column_entries(gram: Gram, group: Books, l2: float, company: int, neighbours
 def company_of(gram: Gram, group: Books, size: int) -> Books:
     """The group and the books outside that have most to do with it, `size` in all (the group at least), ascending.
 
-    How much is the sum of squared cosines G_ij / sqrt(G_ii G_jj) over the books i of the group.
+    How much is the greatest squared cosine, G_ij^2 / (G_ii G_jj), with any book i of the group.
     """
     scale = np.maximum(gram.diagonal, 1e-9)
-    rows = gram.rows(group)
-    shared = np.einsum("ij,ij,i->j", rows, rows, 1 / scale[group]) / scale
+    cosines = gram.rows(group)
+    np.square(cosines, out=cosines)
+    cosines /= scale[group][:, None]
+    shared = cosines.max(axis=0) / scale
     shared[group] = np.inf
     size = min(max(size, len(group)), len(scale))
     return np.sort(np.argpartition(-shared, size - 1)[:size])

@@ -30,6 +30,7 @@ from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 SWEEPS = 2
 VALID_ROWS = 65_536
+VALID_SHARE = 0.25  # of ShelfConfig.head_rows, so many ratings validate
 # Parts of the similarity that a book has only once it was read or listed elsewhere.
 LEARNED_PARTS = [PARTS.index(name) for name in ("coreading", "level", "outside_mean", "outside_count")]
 ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
@@ -293,12 +294,12 @@ def train_star_head(
 
 
 def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | None:
-    """As validation_error, with everything but the head worked out once, on at most head_rows ratings."""
+    """As validation_error, with everything but the head worked out once, on a bounded sample of readers."""
     valid = inputs.valid
     if valid is None or not len(valid):
         return None
     counts = np.bincount(valid.user_idx, minlength=valid.n_readers)
-    chosen = some_readers(counts, model.config.head_rows, inputs.seed)
+    chosen = some_readers(counts, int(VALID_SHARE * model.config.head_rows), inputs.seed)
     valid = valid.where(np.isin(valid.user_idx, chosen))
     shelves = (inputs.train if inputs.given is None else join_ratings([inputs.train, inputs.given])).shelves()
     readers, rows = np.unique(valid.user_idx.astype(np.int64), return_inverse=True)
