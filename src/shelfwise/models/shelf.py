@@ -276,12 +276,11 @@ class Shelf(Model):
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
         """As of scores(), from the candidates alone where enough of them are left."""
         books, scores = np.full((len(readers), n), -1, np.int32), np.full((len(readers), n), -np.inf, np.float32)
-        n_books = len(self.book_counts)
-        known = np.zeros(0, dtype=np.int64) if leave_out is None else leave_out.rows * n_books + leave_out.item_idx
         for rows in self._blocks(readers):
             found = self.propose(readers, rows)
             order = self._order(found).numpy()
-            order[np.isin(rows[:, None] * n_books + found.books, known)] = -np.inf
+            if leave_out is not None:
+                order[leave_out.take(rows).holds(found.books)] = -np.inf
             first = np.lexsort((found.books, -order), axis=1)[:, :n]
             best = np.take_along_axis(order, first, axis=1)
             enough = (first.shape[1] == n) & np.isfinite(best).all(axis=1)

@@ -107,8 +107,7 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
     readers = model.fold_in(shelves)
     numbers: Tensor | None = None
     picked: Tensor | None = None
-    n_books, size = len(model.book_counts), 256
-    pairs = wanted.rows * n_books + wanted.item_idx
+    size = 256
     for start in range(0, len(shelves), size):
         rows = np.arange(start, min(start + size, len(shelves)))
         found = model.propose(readers, rows)
@@ -116,7 +115,7 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
             numbers = torch.empty(len(shelves), found.books.shape[1], found.numbers.shape[1])
             picked = torch.empty(len(shelves), found.books.shape[1])
         numbers[rows] = found.numbers.view(len(rows), found.books.shape[1], -1)
-        picked[rows] = torch.from_numpy(np.isin(rows[:, None] * n_books + found.books, pairs).astype(np.float32))
+        picked[rows] = torch.from_numpy(wanted.take(rows).holds(found.books).astype(np.float32))
         inputs.on_progress("candidates", int(rows[-1]) + 1, len(shelves))
     assert numbers is not None
     assert picked is not None
