@@ -32,6 +32,8 @@ def test_parts_of_the_gram_matrix_are_those_of_the_whole() -> None:
     assert gram.rows(books) == pytest.approx(whole(gram)[books], abs=1e-4)
     assert gram.square(books) == pytest.approx(whole(gram)[np.ix_(books, books)], abs=1e-4)
     assert gram.diagonal == pytest.approx(np.diag(whole(gram)), abs=1e-4)
+    lengths = np.sqrt(np.diag(whole(gram)))
+    assert whole(gram.scaled) == pytest.approx(whole(gram) / np.outer(lengths, lengths), abs=1e-4)
 
 
 @given(st.integers(0, 10_000), st.integers(1, N_BOOKS))

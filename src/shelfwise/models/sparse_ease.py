@@ -43,14 +43,21 @@ class Gram:
     @cached_property
     def diagonal(self) -> Floats:
         """float32 [I]."""
-        counts = np.diff(self.by_book.indptr)
-        found: Floats = (counts + np.einsum("ij,ij->i", self.vectors, self.vectors)).astype(np.float32)
+        read = np.asarray(self.read.multiply(self.read).sum(axis=0)).ravel()
+        found: Floats = (read + np.einsum("ij,ij->i", self.vectors, self.vectors)).astype(np.float32)
         return found
+
+    @cached_property
+    def scaled(self) -> Gram:
+        """The same with a diagonal of 1 (0 where it is 0): its entries are cosines."""
+        scale = (np.maximum(self.diagonal, 1e-9) ** -0.5).astype(np.float32)
+        return Gram(sp.csr_matrix(self.read.multiply(scale)), self.vectors * scale[:, None])
 
     def rows(self, books: Books) -> Floats:
         """float32 [B, I] of B books."""
-        found: Floats = (self.by_book[books] @ self.read).toarray()
-        found += self.vectors[books] @ self.vectors.T
+        found: Floats = self.vectors[books] @ self.vectors.T
+        shared = (self.by_book[books] @ self.read).tocoo()
+        found[shared.row, shared.col] += shared.data
         return found
 
     def square(self, books: Books) -> Floats:
@@ -99,15 +106,11 @@ def column_entries(gram: Gram, group: Books, l2: float, company: int, neighbours
 def company_of(gram: Gram, group: Books, size: int) -> Books:
     """The group and the books outside that have most to do with it, `size` in all (the group at least), ascending.
 
-    How much is the greatest squared cosine, G_ij^2 / (G_ii G_jj), with any book i of the group.
+    How much is the greatest cosine, G_ij / sqrt(G_ii G_jj), with any book i of the group.
     """
-    scale = np.maximum(gram.diagonal, 1e-9)
-    cosines = gram.rows(group)
-    np.square(cosines, out=cosines)
-    cosines /= scale[group][:, None]
-    shared = cosines.max(axis=0) / scale
+    shared = gram.scaled.rows(group).max(axis=0)
     shared[group] = np.inf
-    size = min(max(size, len(group)), len(scale))
+    size = min(max(size, len(group)), len(shared))
     return np.sort(np.argpartition(-shared, size - 1)[:size])
 
 
