@@ -73,3 +73,13 @@ def test_merge_is_the_union_where_the_newer_wins(rows: Entries, newer: Entries) 
 def test_empty_shelves_are_shelves() -> None:
     assert as_reference(Shelves.empty(3)) == {0: {}, 1: {}, 2: {}}
     assert as_reference(Shelves.empty(N_ROWS).merge(built([(1, 2, 3)])))[1] == {2: 3.0}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), max_size=20),
+    st.lists(st.lists(st.integers(-1, 9), min_size=2, max_size=2), min_size=3, max_size=3),
+)
+def test_holds_says_which_books_are_on_the_shelf(pairs: list[tuple[int, int]], asked: list[list[int]]) -> None:
+    shelves = Shelves.build([u for u, _ in pairs], [i for _, i in pairs], [3] * len(pairs), 3)
+    expected = [[(u, i) in pairs for i in books] for u, books in enumerate(asked)]
+    assert shelves.holds(np.array(asked, dtype=np.int32)).tolist() == expected

@@ -15,14 +15,24 @@ from worlds import checkerboard, make_features, make_ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.errors import UsageError
+from shelfwise.models import shelf as shelf_module
 from shelfwise.models.blocks import RANGE_HOLDS, describe
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import shelf_evidence
+from shelfwise.models.long_shelves import shortened
 from shelfwise.models.shelf import OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training.recipes import fit_model, loop_settings
-from shelfwise.training.shelf import Rows, leave_one_out, level_of_others, training_rows
+from shelfwise.training.shelf import (
+    Rows,
+    leave_one_out,
+    level_of_others,
+    some_of,
+    some_readers,
+    star_head_error,
+    training_rows,
+)
 
 CONFIG = ShelfConfig(about_dim=6, coreading_dim=4, new_book_share=0.0, hidden=(16,), pick_hidden=(8,))
 LOOP = loop_settings("default", {"epochs": 2})
@@ -95,6 +105,78 @@ def test_without_content_the_closed_form_says_what_the_linear_systems_say(inputs
         expected = shelf_evidence(side, config.kernel, len(model.scale.values))
         assert others[at].numpy() == pytest.approx(expected.numpy(), abs=1e-4)
         assert (residuals[at] - others[at, 0]).numpy() == pytest.approx(unexplained.numpy(), abs=1e-4)
+
+
+def test_of_a_long_shelf_stars_rest_on_what_is_kept_and_pickup_on_all_of_it(inputs: FitInputs, model: Shelf) -> None:
+    shelves, cut = inputs.train.shelves(), model.changed(longest_shelf=4)
+    assert (shelves.lengths > 4).sum() > 20
+    rows, books = np.repeat(np.arange(len(shelves)), 25), np.tile(np.arange(25, dtype=np.int32), len(shelves))
+    found = cut.probabilities(cut.fold_in(shelves), rows, books)
+    expected = model.probabilities(model.fold_in(shortened(shelves, 4)), rows, books)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert cut.pickup_scores(shelves) == pytest.approx(model.pickup_scores(shelves))
+    assert cut.pickup_scores(shelves) != pytest.approx(model.pickup_scores(shortened(shelves, 4)))
+
+
+def test_evidence_in_blocks_is_the_same(inputs: FitInputs, model: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = model.fold_in(inputs.train.shelves())
+    rows, books = np.arange(len(readers)), np.tile(np.arange(25, dtype=np.int32), (len(readers), 1))
+    base, numbers = model.evidence(readers, rows, books)
+    monkeypatch.setattr(shelf_module, "MAX_EVIDENCE", 300)
+    in_blocks = model.evidence(readers, rows, books)
+    assert in_blocks[0].numpy() == pytest.approx(base.numpy(), abs=1e-5)
+    assert in_blocks[1].numpy() == pytest.approx(numbers.numpy(), abs=1e-4)
+
+
+def test_the_sparse_pickup_matrix_of_all_books_gives_the_lists_of_the_dense_one(
+    inputs: FitInputs, model: Shelf
+) -> None:
+    sparse, _ = fit_model(CONFIG.model_copy(update={"dense_books": 0}), LOOP, inputs)
+    assert isinstance(sparse, Shelf)
+    assert sparse.pickup.toarray() == pytest.approx(model.pickup.toarray(), abs=1e-5)
+    shelves = inputs.train.shelves()
+    lists = [m.top(m.fold_in(shelves), 5, shelves)[0] for m in (sparse, model)]
+    assert (lists[0] == lists[1]).mean() > 0.99
+
+
+def test_long_shelves_are_learned_from_in_pieces() -> None:
+    """Of readers of a dozen books, in pieces of at most 4, all ratings still count."""
+    world = checkerboard()
+    config = CONFIG.model_copy(update={"longest_shelf": 4})
+    model, _ = fit_model(config, loop_settings("default", {"epochs": 4}), world)
+    assert isinstance(model, Shelf)
+    assert model.book_counts.tolist() == np.bincount(world.train.item_idx, minlength=20).tolist()
+    readers = model.fold_in(Shelves.build([0] * 6, [0, 1, 2, 3, 8, 9], [5, 1, 5, 1, 5, 1], 1))
+    stars = model.stars(readers, np.zeros(2, dtype=np.int64), np.array([4, 5], dtype=np.int32))
+    assert stars[0] > stars[1] + 1
+
+
+def test_the_head_learns_from_whole_readers_with_no_more_ratings_than_allowed(inputs: FitInputs) -> None:
+    shelves = inputs.train.shelves()
+    everything = Rows(torch.arange(len(shelves.item_idx)).float(), torch.zeros(25))
+    few, rows = some_of(shelves, everything, 100, 0)
+    assert 100 - shelves.lengths.max() < len(few.item_idx) <= 100
+    at = rows.beyond.numpy().astype(int)
+    assert np.array_equal(shelves.item_idx[at], few.item_idx)
+    assert np.array_equal(shelves.stars[at], few.stars)
+    assert few.lengths.tolist() == shelves.lengths[np.unique(shelves.rows[at])].tolist()
+    assert some_of(shelves, everything, len(shelves.item_idx), 0) == (shelves, everything)
+    assert len(some_of(shelves, everything, 1, 0)[0]) == 1
+
+
+def test_validation_of_the_head_is_bounded_too() -> None:
+    world = checkerboard()
+    assert world.valid is not None
+    model, _ = fit_model(CONFIG, LOOP, world)
+    assert isinstance(model, Shelf)
+    everything, few = star_head_error(model, world), star_head_error(model.changed(head_rows=80), world)
+    assert everything is not None
+    assert few is not None
+    chosen = some_readers(np.bincount(world.valid.user_idx, minlength=40), 20, world.seed)
+    for error, readers in ((everything, np.arange(40)), (few, chosen)):
+        valid = world.valid.where(np.isin(world.valid.user_idx, readers))
+        stars = model.stars(model.fold_in(world.train.shelves()), valid.user_idx.astype(np.int64), valid.item_idx)
+        assert error() == pytest.approx(float(np.mean((stars.astype(float) - valid.stars) ** 2)), abs=1e-4)
 
 
 def test_similarities_by_hand(model: Shelf) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -90,3 +91,11 @@ def test_the_command_line_gives_reasons(run: Run, tmp_path: Path) -> None:
     moved = sum(rating["contribution"] for rating in why["ratings"])
     assert why["mean"] + why["book_average"] + moved + why["remainder"] == pytest.approx(why["stars"], abs=1e-3)
     assert "for whom?" in _shelfwise("explain", tmp_path / "run", "--book", "5").stderr
+
+
+def test_of_a_shelf_that_is_cut_the_ratings_left_out_contribute_nothing(run: Run) -> None:
+    cut = replace(run, model=run.model.changed(longest_shelf=2))  # type: ignore[attr-defined]
+    why = Recommender(cut).explain(5, ratings=RATINGS)
+    assert (why.ratings["contribution"] == 0).sum() == len(RATINGS) - 2
+    moved = float(why.ratings["contribution"].sum())
+    assert why.mean + why.book_average + moved + why.remainder == pytest.approx(why.stars, abs=1e-4)

@@ -66,6 +66,12 @@ class Shelves:
         place = np.arange(indptr[-1]) + np.repeat(self.indptr[known] - indptr[:-1], lengths)
         return Shelves(indptr, self.item_idx[place], self.stars[place])
 
+    def holds(self, item_idx: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Which of each reader's C books, [U, C], are on the shelf; -1 never is."""
+        width = int(max(item_idx.max(initial=0), self.item_idx.max(initial=0))) + 1
+        wanted = np.arange(len(self))[:, None] * width + item_idx
+        return np.isin(wanted, self.rows * width + self.item_idx) & (item_idx >= 0)
+
     def where(self, keep: npt.NDArray[np.bool_]) -> Shelves:
         """The same readers with only the ratings where `keep` (bool [N]) holds."""
         indptr = np.zeros(len(self) + 1, dtype=np.int64)

@@ -28,6 +28,7 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
+from shelfwise.models.coreading import MAX_DENSE_BOOKS
 from shelfwise.models.evidence import (
     ShelfSide,
     ShelfSums,
@@ -38,6 +39,7 @@ from shelfwise.models.evidence import (
     sums_of_shelves,
 )
 from shelfwise.models.heads import Standardised, StarHead
+from shelfwise.models.long_shelves import shortened
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
 from shelfwise.models.sparse import from_arrays, matrix_of, to_arrays
 from shelfwise.ranking import top_n
@@ -48,6 +50,7 @@ BOOKS_AT_ONCE, GROUPS_AT_ONCE = 16, 256
 READERS_AT_ONCE = 64
 BIAS_TRACE = 0.02
 RESIDUAL_BOUND = 3.0
+MAX_EVIDENCE = 4_000_000  # pairs of a wanted book and one on a shelf at once: about 1 GB
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
 Order = Literal["blend", "stars", "pickup"]
 
@@ -61,6 +64,10 @@ class ShelfConfig(ModelConfig):
     residual_weight    how much more a rating counts in pickup for each star beyond what was expected
     l2, content_weight of the pickup matrix: ridge in readers, and weight of content similarity
     neighbours         how many entries of the pickup matrix each book keeps
+    dense_books        largest catalogue whose pickup matrix is made whole; beyond it by groups of like books
+    company            how many books are set against each other in one group (sparse_ease.py)
+    longest_shelf      ratings of one reader that the Gaussian process meets at once (long_shelves.py)
+    head_rows          ratings that the star head learns from at most; a quarter as many validate it
     order, taste       of the list
     """
 
@@ -79,6 +86,10 @@ class ShelfConfig(ModelConfig):
     l2: Annotated[float, Field(gt=0)] = 60.0
     content_weight: Annotated[float, Field(ge=0)] = 30.0
     neighbours: Annotated[int, Field(ge=1)] = 400
+    dense_books: Annotated[int, Field(ge=0)] = MAX_DENSE_BOOKS
+    company: Annotated[int, Field(ge=1)] = 3000
+    longest_shelf: Annotated[int, Field(ge=1)] = 1000
+    head_rows: Annotated[int, Field(ge=1)] = 2_000_000
     order: Order = "blend"
     taste: Annotated[float, Field(ge=0)] | None = None
 
@@ -162,12 +173,14 @@ class Shelf(Model):
     def fold_in(self, shelves: Shelves, trained_idx: Indices | None = None) -> Readers:
         """Of each rating: weights, a of the Gaussian process, and residuals, stars beyond mean and book bias.
 
-        float32 [U, longest shelf] each, 0 beyond a shelf's end.
+        float32 [U, longest shelf] each, 0 beyond a shelf's end; of a shelf beyond config.longest_shelf for the
+        ratings that `shortened` keeps.
         """
-        longest = int(shelves.lengths.max(initial=0))
+        short = shortened(shelves, self.config.longest_shelf)
+        longest = int(short.lengths.max(initial=0))
         weights, residuals = torch.zeros(2, len(shelves), longest)
-        items, y = self.residuals(shelves)
-        for batch in batches(shelves):
+        items, y = self.residuals(short)
+        for batch in batches(short):
             y_here = y[batch.places] * batch.real
             *_, factor = system(self.books.traits, self.config.kernel, items[batch.places], batch.real)
             found = torch.cholesky_solve(y_here[..., None], factor)[..., 0]
@@ -223,13 +236,20 @@ class Shelf(Model):
 
     def evidence(self, readers: Readers, rows: Rows, books: Indices) -> tuple[Tensor, Tensor]:
         """Base stars [R * M] and numbers [R * M, F] for R rows of `readers` and M books each, int32 [R, M]."""
-        shelves, scale = readers.shelves, self.scale
-        longest = max(int(shelves.lengths[rows].max(initial=0)), 1)
+        shelves = shortened(readers.shelves.take(rows), self.config.longest_shelf)
+        longest = max(int(shelves.lengths.max(initial=0)), 1)
+        if len(rows) > 1 and books.size * longest > MAX_EVIDENCE:
+            half = len(rows) // 2
+            first, second = (
+                self.evidence(readers, rows[:half], books[:half]),
+                self.evidence(readers, rows[half:], books[half:]),
+            )
+            return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
         place = np.arange(longest)[None, :]
-        real = place < shelves.lengths[rows][:, None]
-        places = torch.from_numpy(np.where(real, shelves.indptr[rows][:, None] + place, 0))
+        real = place < shelves.lengths[:, None]
+        places = torch.from_numpy(np.where(real, shelves.indptr[:-1, None] + place, 0))
         items = torch.from_numpy(np.append(shelves.item_idx, np.int32(0)).astype(np.int64))
-        steps = torch.from_numpy(scale.steps(np.append(shelves.stars, scale.low)))
+        steps = torch.from_numpy(self.scale.steps(np.append(shelves.stars, self.scale.low)))
         weights, residuals = (_to_width(readers.arrays[name][rows], longest) for name in ("weights", "residuals"))
         wanted = torch.from_numpy(books.astype(np.int64))
         parts = similarities(self.books.traits, wanted.clamp(min=0), items[places]) * (wanted >= 0)[..., None]
@@ -237,7 +257,7 @@ class Shelf(Model):
         of_shelf = (weights, residuals, steps[places], torch.from_numpy(real).float())
         beside = [values[:, None].expand(n_rows, n_books, longest).reshape(-1, longest) for values in of_shelf]
         side = ShelfSide(parts.reshape(len(parts), -1, longest), *beside)
-        return self.beside_books(shelf_evidence(side, self.config.kernel, len(scale.values)), wanted.reshape(-1))
+        return self.beside_books(shelf_evidence(side, self.config.kernel, len(self.scale.values)), wanted.reshape(-1))
 
     def beside_books(self, of_shelf: Tensor, books: Tensor) -> tuple[Tensor, Tensor]:
         """Base stars [R] and numbers [R, F] of pairs from their shelf_evidence and books, int64 [R], -1 if unknown."""
@@ -263,12 +283,11 @@ class Shelf(Model):
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
         """As of scores(), from the candidates alone where enough of them are left."""
         books, scores = np.full((len(readers), n), -1, np.int32), np.full((len(readers), n), -np.inf, np.float32)
-        n_books = len(self.book_counts)
-        known = np.zeros(0, dtype=np.int64) if leave_out is None else leave_out.rows * n_books + leave_out.item_idx
         for rows in self._blocks(readers):
             found = self.propose(readers, rows)
             order = self._order(found).numpy()
-            order[np.isin(rows[:, None] * n_books + found.books, known)] = -np.inf
+            if leave_out is not None:
+                order[leave_out.take(rows).holds(found.books)] = -np.inf
             first = np.lexsort((found.books, -order), axis=1)[:, :n]
             best = np.take_along_axis(order, first, axis=1)
             enough = (first.shape[1] == n) & np.isfinite(best).all(axis=1)
@@ -303,21 +322,20 @@ class Shelf(Model):
         liked: Tensor = chances[..., torch.from_numpy(self.scale.values >= self.scale.liked_from - 1e-6)].logsumexp(-1)
         return liked
 
-    def pickup_scores(self, shelves: Shelves, residuals: Floats) -> Floats:
+    def pickup_scores(self, shelves: Shelves) -> Floats:
         """The shelf, each rating weighted by how far it lies beyond the biases, times the pickup matrix; [U, I].
 
         A trace of the book's bias is added, which alone decides where nothing on the shelf says anything.
         """
-        place = np.arange(len(shelves.item_idx)) - np.repeat(shelves.indptr[:-1], shelves.lengths)
-        y = np.clip(residuals[shelves.rows, place], -RESIDUAL_BOUND, RESIDUAL_BOUND)
-        weights: Floats = 1 + self.config.residual_weight * y
+        y = self.residuals(shelves)[1].clamp(-RESIDUAL_BOUND, RESIDUAL_BOUND)
+        weights = (1 + self.config.residual_weight * y).numpy()
         found = (matrix_of(shelves, weights, len(self.book_counts)) @ self.pickup).toarray()
         return np.asarray(found + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
 
     def propose(self, readers: Readers, rows: Rows) -> Proposal:
         """For R readers the CANDIDATES books of the highest pickup scores that are not on the shelf."""
         mine = readers.shelves.take(rows)
-        scores = self.pickup_scores(mine, readers.arrays["residuals"][rows])
+        scores = self.pickup_scores(mine)
         masked = torch.from_numpy(scores.copy())
         masked[torch.from_numpy(mine.rows), torch.from_numpy(mine.item_idx.astype(np.int64))] = -torch.inf
         n = min(CANDIDATES, masked.shape[1])

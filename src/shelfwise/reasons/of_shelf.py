@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from shelfwise.data.shelves import Floats, Indices, Shelves
-from shelfwise.models.contract import Readers
+from shelfwise.models.contract import Model, Readers
 from shelfwise.models.evidence import ShelfSide, shelf_evidence
+from shelfwise.models.long_shelves import shortened
 from shelfwise.models.shelf import RESIDUAL_BOUND, OrdinalBias, Shelf
 from shelfwise.models.similarity import kernel, similarities, system
 from shelfwise.reasons.explanation import Explanation, explain, stars_of, without_each
@@ -24,21 +25,25 @@ from shelfwise.reasons.explanation import Explanation, explain, stars_of, withou
 
 @dataclass(frozen=True)
 class _Posterior:
-    """One reader with L ratings met by M books: parts of k [P, M, L], residuals y [L], (K + noise I)^-1 [L, L]."""
+    """One reader met by M books: which L ratings of the shelf the model looks at, their places [L]; parts of k
+    [P, M, L], residuals y [L], (K + noise I)^-1 [L, L]."""
 
+    kept: Indices
     parts: Tensor
     y: Tensor
     inverse: Tensor
 
 
 def _posterior(model: Shelf, shelf: Shelves, books: Indices) -> _Posterior:
-    items, y = model.residuals(shelf)
+    short = shelf if isinstance(model, OrdinalBias) else shortened(shelf, model.config.longest_shelf)
+    kept = np.searchsorted(shelf.item_idx, short.item_idx).astype(np.int32)
+    items, y = model.residuals(short)
     *_, factor = system(
         model.books.traits, model.config.kernel, items[None], torch.ones(1, len(items), dtype=torch.bool)
     )
     wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
     parts = similarities(model.books.traits, wanted[None], items[None])[:, 0]
-    return _Posterior(parts * torch.from_numpy(books >= 0)[:, None], y, torch.cholesky_inverse(factor[0]))
+    return _Posterior(kept, parts * torch.from_numpy(books >= 0)[:, None], y, torch.cholesky_inverse(factor[0]))
 
 
 @explain.register
@@ -47,10 +52,11 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
     shelf = readers.shelves.take([row])
     met = _posterior(model, shelf, books)
     weights = model.config.kernel
-    contributions = (kernel(met.parts, weights) @ met.inverse) * met.y
+    moved = (kernel(met.parts, weights) @ met.inverse) * met.y
+    contributions = _of_whole_shelf(moved, met.kept, shelf)
     about, close = weights.parts()[:2, None, None] * met.parts[:2]
     tags = (about + close) / max(weights.about + weights.close, 1e-9)
-    links = {"series": met.parts[3], "author": met.parts[2], "tags": tags, "readers": met.parts[4]}
+    ties = {"series": met.parts[3], "author": met.parts[2], "tags": tags, "readers": met.parts[4]}
     book = np.where(books >= 0, model.books.bias.numpy()[books], 0).astype(np.float32)
     return Explanation(
         books=books,
@@ -58,14 +64,22 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
         stars=stars_of(model, readers, row, books),
         mean=np.full(len(books), float(model.books.mean), dtype=np.float32),
         book=book,
-        contributions=contributions.numpy(),
-        links={name: link.numpy() for name, link in links.items()},
-        pickup=None if isinstance(model, OrdinalBias) else _pickup(model, shelf, books, met.y),
+        contributions=contributions,
+        links={name: _of_whole_shelf(tie, met.kept, shelf) for name, tie in ties.items()},
+        pickup=None if isinstance(model, OrdinalBias) else _pickup(model, shelf, books),
     )
 
 
-def _pickup(model: Shelf, shelf: Shelves, books: Indices, y: Tensor) -> Floats:
+def _of_whole_shelf(values: Tensor, kept: Indices, shelf: Shelves) -> Floats:
+    """[M, kept] -> float32 [M, L]: 0 for ratings that the model does not look at."""
+    whole = np.zeros((len(values), len(shelf.item_idx)), dtype=np.float32)
+    whole[:, kept] = values.numpy()
+    return whole
+
+
+def _pickup(model: Shelf, shelf: Shelves, books: Indices) -> Floats:
     """What each rating adds to the score by which candidates are proposed, float32 [M, L]."""
+    _, y = model.residuals(shelf)
     weights = 1 + model.config.residual_weight * y.clamp(-RESIDUAL_BOUND, RESIDUAL_BOUND).numpy()
     found = model.pickup[shelf.item_idx][:, np.maximum(books, 0)].toarray().T
     scores: Floats = (found * weights * (books >= 0)[:, None]).astype(np.float32)
@@ -75,9 +89,11 @@ def _pickup(model: Shelf, shelf: Shelves, books: Indices, y: Tensor) -> Floats:
 @without_each.register
 @torch.inference_mode()
 def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Floats:
-    """In closed form."""
+    """In closed form, but for a shelf that is cut, where another rating would take the place."""
     shelf = readers.shelves.take([row])
     n = len(shelf.item_idx)
+    if n > model.config.longest_shelf:
+        return without_each.dispatch(Model)(model, readers, row, books)
     met = _posterior(model, shelf, books)
     a = met.inverse @ met.y
     left = a - met.inverse * (a / met.inverse.diagonal())[:, None]  # row j: the weights without rating j

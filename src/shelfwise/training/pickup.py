@@ -10,12 +10,16 @@ from torch import Tensor
 from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.features.vectors import BookFeatures, VectorSizes, content_vectors
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.coreading import MAX_DENSE_BOOKS, coreadings, cosines, ease_weights
+from shelfwise.models.coreading import coreadings, ease_weights
+from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.shelf import Shelf, ShelfConfig
+from shelfwise.models.similarity import BookTraits
 from shelfwise.models.sparse import reading_matrix
+from shelfwise.models.sparse_ease import Gram, like_groups, sparse_ease
 from shelfwise.ranking import ranking_metrics
 
 BOOKS_AT_ONCE = 1000
+GROUP_BOOKS = 500
 HELD_BACK = 0.2  # of training ratings, foretold from the others while the pick head learns
 PICK_READERS = 12_000
 PICK_EPOCHS, PICK_READERS_AT_ONCE, PICK_RATE = 6, 64, 2e-3
@@ -24,17 +28,19 @@ TASTE_READERS = 3000
 LEAST_SHELF = 2
 
 
-def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig) -> sp.csr_matrix:
+def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits) -> sp.csr_matrix:
     """EASE on co-reading counts plus content similarity, its strongest entries; row: the book on the shelf.
 
-    Beyond MAX_DENSE_BOOKS books the cosines of co-reading take its place.
+    Beyond config.dense_books books it is the sparse one, for groups of books that are alike in subject and readers.
     """
     n_books = len(features.catalogue)
-    read = reading_matrix(shelves, n_books)
-    if n_books > MAX_DENSE_BOOKS:
-        return cosines(read, 0.0, config.neighbours)
-    gram = coreadings(read)
+    read = reading_matrix(in_pieces(shelves, config.longest_shelf), n_books)
     vectors = content_vectors(features, VectorSizes(about=config.about_dim))
+    if n_books > config.dense_books:
+        groups = like_groups(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
+        gram_parts = Gram(read, vectors * np.float32(config.content_weight**0.5))
+        return sparse_ease(gram_parts, groups, config.l2, config.company, config.neighbours)
+    gram = coreadings(read)
     for start in range(0, n_books, BOOKS_AT_ONCE):
         books = slice(start, start + BOOKS_AT_ONCE)
         gram[:, books] += config.content_weight * (vectors @ vectors[books].T)
@@ -67,7 +73,7 @@ def train_pick_head(model: Shelf, inputs: FitInputs) -> None:
     chosen = np.sort(rng.choice(able, min(PICK_READERS, len(able)), replace=False))
     inner = Shelf(
         model.config, model.scale, model.books, model.star_head,
-        fit_pickup(shelves, inputs.features, model.config), model.pick_head,
+        fit_pickup(shelves, inputs.features, model.config, model.books.traits), model.pick_head,
     )  # fmt: skip
     numbers, picked = _candidates(inner, shelves.take(chosen), wanted.take(chosen), inputs)
     some = picked.any(1)
@@ -101,8 +107,7 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
     readers = model.fold_in(shelves)
     numbers: Tensor | None = None
     picked: Tensor | None = None
-    n_books, size = len(model.book_counts), 256
-    pairs = wanted.rows * n_books + wanted.item_idx
+    size = 256
     for start in range(0, len(shelves), size):
         rows = np.arange(start, min(start + size, len(shelves)))
         found = model.propose(readers, rows)
@@ -110,7 +115,7 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
             numbers = torch.empty(len(shelves), found.books.shape[1], found.numbers.shape[1])
             picked = torch.empty(len(shelves), found.books.shape[1])
         numbers[rows] = found.numbers.view(len(rows), found.books.shape[1], -1)
-        picked[rows] = torch.from_numpy(np.isin(rows[:, None] * n_books + found.books, pairs).astype(np.float32))
+        picked[rows] = torch.from_numpy(wanted.take(rows).holds(found.books).astype(np.float32))
         inputs.on_progress("candidates", int(rows[-1]) + 1, len(shelves))
     assert numbers is not None
     assert picked is not None

@@ -10,11 +10,13 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from shelfwise.data.ratings import join_ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.errors import FitError
 from shelfwise.features.vectors import ABOUT_BLOCKS, BookFeatures, sign_codes, truncated_svd, unit_rows
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
+from shelfwise.models.blocks import PREDICT_BLOCK, reader_blocks
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import (
     ShelfSide,
@@ -24,6 +26,7 @@ from shelfwise.models.evidence import (
     shelf_evidence,
     sums_of_shelves,
 )
+from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
 from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
@@ -31,10 +34,10 @@ from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
-from shelfwise.training.validation import validation_readers
 
 SWEEPS = 2
 VALID_ROWS = 65_536
+VALID_SHARE = 0.25  # of ShelfConfig.head_rows, so many ratings validate
 # Parts of the similarity that a book has only once it was read or listed elsewhere.
 LEARNED_PARTS = [PARTS.index(name) for name in ("coreading", "level", "outside_mean", "outside_count")]
 ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
@@ -52,18 +55,19 @@ def fit_shelf(
         raise FitError("shelf needs what is known of the books", hint="fit it through shelfwise.train")
     torch.manual_seed(inputs.seed)
     train, scale = inputs.train, inputs.train.scale
-    shelves = train.shelves()
+    shelves = in_pieces(train.shelves(), config.longest_shelf)
     start = torch.from_numpy(Bias.fit(BiasConfig(), inputs).book_bias)
     known = known_of_books(inputs.features, inputs, start, config)
     books, rows = fit_books(shelves, known, start, config, scale)
     star_head, pick_head = Shelf.make_heads(config, scale, known.outside.shape[1])
     nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
-    pickup = fit_pickup(shelves, inputs.features, config) if config.content else nothing
+    pickup = fit_pickup(shelves, inputs.features, config, known.traits) if config.content else nothing
     model = kind(config, scale, books, star_head, pickup, pick_head)
-    base, numbers = training_rows(shelves, books, rows, config, inputs.seed, scale)
-    star_head.net.standardise(numbers)
-    history = train_star_head(model, loop, inputs, base, numbers, checkpoint)
-    del base, numbers
+    shelves, rows = some_of(shelves, rows, config.head_rows, inputs.seed)
+    evidence = training_rows(shelves, books, rows, config, inputs.seed, scale)
+    star_head.net.standardise(evidence[1])
+    history = train_star_head(model, loop, inputs, shelves, evidence, checkpoint)
+    del evidence
     if config.content:
         train_pick_head(model, inputs)
     if config.content and config.taste is None:
@@ -184,6 +188,24 @@ def fit_books(
     return books, Rows(beyond, bare_prior)
 
 
+def some_readers(lengths: np.ndarray, n_ratings: int, seed: int) -> np.ndarray:
+    """Readers (ascending) with at most `n_ratings` together, or one: all of them where possible, else at random."""
+    if lengths.sum() <= n_ratings:
+        return np.arange(len(lengths))
+    order = np.random.default_rng(seed).permutation(len(lengths))
+    enough = int(np.searchsorted(np.cumsum(lengths[order]), n_ratings, side="right"))
+    return np.sort(order[: max(enough, 1)])
+
+
+def some_of(shelves: Shelves, rows: Rows, n_ratings: int, seed: int) -> tuple[Shelves, Rows]:
+    """The shelves of some_readers, and their rows."""
+    chosen = some_readers(shelves.lengths, n_ratings, seed)
+    if len(chosen) == len(shelves):
+        return shelves, rows
+    theirs = np.repeat(np.isin(np.arange(len(shelves)), chosen), shelves.lengths)
+    return shelves.take(chosen), Rows(rows.beyond[torch.from_numpy(theirs)], rows.bare_prior)
+
+
 Left = tuple[ShelfSide, Tensor, Tensor, Tensor]
 
 
@@ -278,12 +300,21 @@ def _shown(
 
 
 def train_star_head(
-    model: Shelf, loop: LoopSettings, inputs: FitInputs, base: Tensor, numbers: Tensor, checkpoint: Checkpoint | None
+    model: Shelf,
+    loop: LoopSettings,
+    inputs: FitInputs,
+    shelves: Shelves,
+    evidence: tuple[Tensor, Tensor],
+    checkpoint: Checkpoint | None,
 ) -> History:
-    """Fit the star head to cross-entropy plus the squared error of the mean."""
-    shelves, head, device = inputs.train.shelves(), model.star_head, pick_device(loop)
+    """Fit the star head to cross-entropy plus the squared error of the mean; `evidence` as training_rows gives it."""
+    head, device = model.star_head, pick_device(loop)
     head.to(device)
-    base, numbers, values = base.to(device), numbers.to(device), torch.from_numpy(model.scale.values).to(device)
+    base, numbers, values = (
+        evidence[0].to(device),
+        evidence[1].to(device),
+        torch.from_numpy(model.scale.values).to(device),
+    )
     stars = torch.from_numpy(shelves.stars.astype(np.float32)).to(device)
     steps = torch.from_numpy(model.scale.steps(shelves.stars)).to(device)
 
@@ -297,13 +328,21 @@ def train_star_head(
 
 
 def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | None:
-    """As validation_error, with everything but the head worked out once."""
+    """As validation_error, with everything but the head worked out once, on a bounded sample of readers."""
     valid = inputs.valid
     if valid is None or not len(valid):
         return None
-    readers, rows = validation_readers(model, inputs, valid)
+    counts = np.bincount(valid.user_idx, minlength=valid.n_readers)
+    chosen = some_readers(counts, int(VALID_SHARE * model.config.head_rows), inputs.seed)
+    valid = valid.where(np.isin(valid.user_idx, chosen))
+    shelves = (inputs.train if inputs.given is None else join_ratings([inputs.train, inputs.given])).shelves()
+    readers, rows = np.unique(valid.user_idx.astype(np.int64), return_inverse=True)
+    shown = []
     with torch.no_grad():
-        shown = list(model.evidence_of_pairs(readers, rows, valid.item_idx))
+        for block, state in reader_blocks(model, shelves, readers, size=PREDICT_BLOCK):
+            at = np.flatnonzero(np.isin(valid.user_idx, block))
+            here = rows[at] - np.searchsorted(readers, block[0])
+            shown += [(n, b, at[pairs]) for n, b, pairs in model.evidence_of_pairs(state, here, valid.item_idx[at])]
     numbers, base = torch.cat([n for n, _, _ in shown]), torch.cat([b for _, b, _ in shown])
     order = np.concatenate([pairs for _, _, pairs in shown])
     del shown

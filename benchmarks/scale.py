@@ -1,0 +1,198 @@
+"""How the shelf model's cost grows: fit it on simulated ratings of several sizes, each in a process of its own.
+
+    python benchmarks/scale.py --out FOLDER [--sizes 1000000:10000 5000000:10000 ...] [--threads 1]
+
+Prints a table and writes scale.json and scale.png. Readers are simulated (shelfwise.data.simulate) with tails so heavy
+that some rate half of the books they may: at most 5,000. What is measured is cost, never quality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SIZES = ("1000000:10000", "5000000:10000", "20000000:10000", "1000000:100000", "5000000:100000", "20000000:100000")
+MEAN_SHELF = 50
+ACTIVITY = 1.3  # spread of the logarithm of shelf lengths
+LONGEST = 5000
+VALID_SHARE = 0.1
+LISTED_READERS = 1000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One size. Seconds are wall time, cpu_seconds those of the process; memory in GiB at its highest."""
+
+    ratings: int
+    books: int
+    readers: int
+    longest_shelf: int
+    fit_seconds: float
+    fit_cpu_seconds: float
+    cpu_seconds_per_million: float
+    data_memory: float
+    memory: float
+    list_seconds: float
+    stages: dict[str, float]
+
+
+def memory() -> float:
+    """The process's peak resident memory so far, GiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts KiB, on macOS bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def simulated(n_ratings: int, n_books: int, seed: int) -> tuple[Any, Any]:
+    """The train part and the validation part of simulated ratings, with features of the books: (FitInputs, shelves)."""
+    import numpy as np
+    import polars as pl
+
+    from shelfwise.data.catalogue import Catalogue, build_catalogue, empty_tags
+    from shelfwise.data.invent import simulate_catalogue
+    from shelfwise.data.ratings import Ratings
+    from shelfwise.data.scale import Scale
+    from shelfwise.data.simulate import Strengths, iter_ratings_blocks
+    from shelfwise.data.vocabulary import Vocabulary
+    from shelfwise.features.vectors import BookFeatures
+    from shelfwise.models.contract import FitInputs
+
+    books = simulate_catalogue(n_books, seed=seed)
+    n_readers = max(n_ratings // MEAN_SHELF, 1)
+    blocks = iter_ratings_blocks(books, n_readers, n_ratings, seed=seed, strengths=Strengths(activity=ACTIVITY))
+    columns: list[list[Any]] = [[], [], []]
+    for block in blocks:
+        for column, name, kind in zip(
+            columns, ("user_id", "book_id", "rating"), (np.int32, np.int32, np.float32), strict=True
+        ):
+            column.append(block[name].to_numpy().astype(kind) - (name != "rating"))
+    users, items, stars = (np.concatenate(column).astype(column[0].dtype) for column in columns)
+    del columns
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(users))  # so that a shelf is cut at LONGEST at random
+    place = np.empty(len(users), dtype=np.int64)
+    lengths = np.bincount(users)
+    by_reader = order[np.argsort(users[order], kind="stable")]
+    place[by_reader] = np.arange(len(users)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = place < LONGEST
+    valid = rng.random(len(users)) < VALID_SHARE
+    readers, vocabulary = Vocabulary(range(n_readers)), Vocabulary(range(n_books))
+
+    def part(rows: Any) -> Ratings:
+        return Ratings(users[rows], items[rows], stars[rows], readers, vocabulary, Scale(1, 5))
+
+    catalogue = Catalogue(build_catalogue(books.cast(pl.String), Path("books.csv")), empty_tags())
+    features = BookFeatures.of(catalogue)
+    return FitInputs(part(kept & ~valid), valid=part(kept & valid), features=features, seed=seed), lengths
+
+
+def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any]) -> Measured:
+    """Simulate, fit and list in this process."""
+    import numpy as np
+
+    from shelfwise.models.registry import model_config
+    from shelfwise.training.recipes import fit_model, loop_settings
+
+    stages: dict[str, float] = {}
+    clock = {"stage": "books", "since": time.perf_counter()}
+
+    def watch(stage: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        stages[clock["stage"]] = stages.get(clock["stage"], 0.0) + now - clock["since"]
+        clock.update(stage=f"after {stage}" if done == total else stage, since=now)
+
+    inputs, lengths = simulated(n_ratings, n_books, seed)
+    inputs = type(inputs)(inputs.train, inputs.valid, features=inputs.features, seed=seed, on_progress=watch)
+    data_memory, wall, cpu = memory(), time.perf_counter(), time.process_time()
+    clock["since"] = wall
+    model, _ = fit_model(model_config("shelf", settings=settings), loop_settings("default", {}), inputs)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    watch("end", 1, 1)
+    shelves = inputs.train.shelves()
+    chosen = np.random.default_rng(seed).choice(len(shelves), min(LISTED_READERS, len(shelves)), replace=False)
+    shelves = shelves.take(chosen)
+    start = time.perf_counter()
+    model.top(model.fold_in(shelves), 10, shelves)
+    listed = (time.perf_counter() - start) * LISTED_READERS / len(shelves)
+    n = len(inputs.train) + len(inputs.valid)
+    return Measured(
+        n, n_books, int((lengths > 0).sum()), int(min(lengths.max(), LONGEST)), wall, cpu,
+        cpu / n * 1e6, data_memory, memory(), listed, stages,
+    )  # fmt: skip
+
+
+def in_own_process(size: str, options: argparse.Namespace) -> Measured:
+    """`measure` of one size in another process, whose peak memory is thus its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, __file__, "--one", size, "--out", str(result), "--seed", str(options.seed)]
+        command += [word for text in options.set for word in ("--set", text)]
+        threads = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        subprocess.run(command, check=True, env=os.environ | threads)
+        return Measured(**json.loads(result.read_text()))
+
+
+def table(found: list[Measured]) -> str:
+    """Markdown, one row a size."""
+    head = (
+        "| ratings | books | readers | longest shelf | fit, s | CPU s | CPU s per million | peak GiB | 1,000 lists, s |"
+    )
+    rows = [
+        f"| {m.ratings:,} | {m.books:,} | {m.readers:,} | {m.longest_shelf:,} | {m.fit_seconds:,.0f} "
+        f"| {m.fit_cpu_seconds:,.0f} | {m.cpu_seconds_per_million:,.0f} | {m.memory:.1f} | {m.list_seconds:.1f} |"
+        for m in found
+    ]
+    return "\n".join([head, "|" + " --- |" * 9, *rows])
+
+
+def draw(found: list[Measured], path: Path) -> None:
+    """Seconds and memory by ratings, one line for each number of books."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, name, label in zip(
+        panels, ("fit_cpu_seconds", "memory"), ("fit, CPU s", "peak memory, GiB"), strict=True
+    ):
+        for n_books in sorted({m.books for m in found}):
+            line = sorted((m.ratings / 1e6, getattr(m, name)) for m in found if m.books == n_books)
+            panel.plot(*zip(*line, strict=True), "o-", label=f"{n_books:,} books")
+        panel.set(xlabel="ratings, million", ylabel=label, xlim=(0, None), ylim=(0, None))
+        panel.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="RATINGS:BOOKS")
+    parser.add_argument("--out", type=Path, required=True, help="folder of scale.json and scale.png")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="a setting of the model")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        n_ratings, n_books = map(int, options.one.split(":"))
+        settings = {name: json.loads(value) for name, value in (text.split("=", 1) for text in options.set)}
+        options.out.write_text(json.dumps(asdict(measure(n_ratings, n_books, options.seed, settings))))
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    found: list[Measured] = []
+    for size in options.sizes:
+        found.append(in_own_process(size, options))
+        print(table(found[-1:]).splitlines()[-1], flush=True)
+        (options.out / "scale.json").write_text(json.dumps([asdict(m) for m in found], indent=2))
+    draw(found, options.out / "scale.png")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The benchmarks run, on sizes so small that their figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_scale(tmp_path: Path) -> None:
+    sizes = ["--sizes", "3000:100", "4000:150", "--set", "dense_books=120", "--set", "longest_shelf=30"]
+    command = [sys.executable, str(ROOT / "benchmarks/scale.py"), "--out", str(tmp_path), *sizes]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    small, large = json.loads((tmp_path / "scale.json").read_text())
+    assert (small["books"], large["books"]) == (100, 150)
+    assert 2900 < small["ratings"] <= 3000 < large["ratings"] <= 4000
+    assert large["longest_shelf"] > 30
+    assert small["fit_cpu_seconds"] > 0
+    assert 0 < small["data_memory"] <= small["memory"] < 16
+    assert shown.splitlines()[-1].startswith(f"| {large['ratings']:,} | 150 |")
+    assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
