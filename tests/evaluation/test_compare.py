@@ -14,7 +14,7 @@ from tiny_world import write_world
 from worlds import make_features, make_ratings
 
 from shelfwise import lab
-from shelfwise.artifact import save_run
+from shelfwise.artifact import load_run, save_run
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.split import TRAIN
 from shelfwise.errors import UsageError
@@ -22,7 +22,7 @@ from shelfwise.evaluation.compare import compare
 from shelfwise.evaluation.intervals import holm, paired_test, ratio_intervals
 from shelfwise.evaluation.report import Report, spread
 from shelfwise.evaluation.segments import segments
-from shelfwise.experiment import compare_runs
+from shelfwise.experiment import compare_runs, evaluate
 
 
 def test_intervals_hold_the_true_ratio_about_as_often_as_they_say() -> None:
@@ -132,6 +132,9 @@ def test_baselines_are_fitted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     kept.write_text("{")
     train_on(world, tmp_path / "c", model="global-mean")
     assert fitted.count("ease") == 2
+    fitted.clear()
+    evaluate(load_run(tmp_path / "c"))
+    assert not fitted, "the rows of a run are in another order than those of the file"
 
 
 # Protocols.

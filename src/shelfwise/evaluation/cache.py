@@ -57,7 +57,9 @@ class BaselineCache:
 def _key(prepared: Prepared, exam: Exam) -> str:
     state = hashlib.sha256(f"{__version__} {FORMAT} {exam.digest}".encode())
     ratings, content = prepared.ratings, exam.features.content
-    arrays: list[np.ndarray] = [ratings.user_idx, ratings.item_idx, ratings.stars, prepared.parts]
+    order = np.lexsort((ratings.item_idx, ratings.user_idx))  # as a run keeps them, whatever the order of the file
+    rows = (ratings.user_idx, ratings.item_idx, ratings.stars, prepared.parts)
+    arrays: list[np.ndarray] = [array[order] for array in rows]
     arrays += [prepared.events.indptr, prepared.events.item_idx, content.indptr, content.indices, content.data]
     for array in arrays:
         state.update(np.ascontiguousarray(array).tobytes())

@@ -117,7 +117,7 @@ class Exam:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of what is to be predicted from what, hex: two runs compare only where it is the same."""
-        state = hashlib.sha256(str((self.part, self.ratings.scale)).encode())
+        state = hashlib.sha256(f"{self.part} {self.ratings.scale}".encode())
         for rows in (self.target.shelves(), self.shelves, self.seen):
             for array in (rows.indptr, rows.item_idx, rows.stars):
                 state.update(np.ascontiguousarray(array).tobytes())
