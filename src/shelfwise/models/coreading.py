@@ -130,19 +130,27 @@ def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> Floats:
     """B of EASE, float32 [I, I] with a zero diagonal; `gram` (X'X, Fortran order) is used up."""
     diagonal = np.einsum("ii->i", gram)
     diagonal += np.float32(l2)
-    factor, info = scipy.linalg.lapack.spotrf(gram, lower=1, overwrite_a=1)
+    weights: Floats = inverted(gram).T  # the inverse is symmetric; its transpose lies in memory row by row
+    weights /= -np.einsum("ii->i", weights).copy()
+    np.einsum("ii->i", weights)[:] = 0
+    return weights
+
+
+def inverted(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The inverse of a symmetric positive definite matrix in Fortran order, which is used up. Raises FitError."""
+    if not len(matrix):
+        return matrix
+    factor, info = scipy.linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
     inverse, info_inverse = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if info or info_inverse:
-        raise FitError("the Gram matrix cannot be inverted", hint="raise l2")
+        raise FitError("a matrix of books by books cannot be inverted", hint="raise l2")
     for start in range(0, len(inverse), BOOKS_AT_ONCE):  # spotri fills the lower triangle only
         end = start + BOOKS_AT_ONCE
         inverse[start:end, end:] = inverse[end:, start:end].T
         corner = np.tril(inverse[start:end, start:end])
         inverse[start:end, start:end] = corner + np.tril(corner, -1).T
-    weights: Floats = inverse.T  # the inverse is symmetric; its transpose lies in memory row by row
-    weights /= -np.einsum("ii->i", weights).copy()
-    np.einsum("ii->i", weights)[:] = 0
-    return weights
+    found: npt.NDArray[np.float32] = inverse
+    return found
 
 
 def cosines(read: sp.csr_matrix, shrinkage: float, neighbours: int) -> sp.csr_matrix:

@@ -30,6 +30,7 @@ from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
 from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
+from shelfwise.training.book_prior import BookPrior
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
@@ -160,14 +161,15 @@ def fit_books(
 ) -> tuple[ShelfBooks, Rows]:
     """The book side, and what training goes on with.
 
-    A book's bias is the shrunk mean of what is not explained. It is shrunk towards a ridge regression on content, so
-    that a new book needs no rule of its own. `bias` [I] is where to start.
+    A book's bias is the shrunk mean of what is not explained. It is shrunk towards what its content makes one expect,
+    so that a new book needs no rule of its own. `bias` [I] is where to start.
     """
     items = torch.from_numpy(shelves.item_idx.astype(np.int64))
     stars = torch.from_numpy(shelves.stars.astype(np.float32))
     mean, n_books = float(stars.double().mean()), len(bias)
     count = torch.bincount(items, minlength=n_books).float()
     beyond, prior, bare_prior = torch.zeros(len(stars)), torch.zeros(n_books), torch.zeros(n_books)
+    expect = _expectations(known, count, config)
     for _ in range(SWEEPS):
         residuals = stars - mean - bias[items]
         if config.content:
@@ -177,15 +179,37 @@ def fit_books(
             beyond = residuals - level_of_others(shelves, config.kernel, residuals, scale)[:, 0]
         beyond += bias[items]
         total = torch.zeros(n_books).index_add_(0, items, beyond)
-        bare_prior = regress(known.bare, total, count, config.book_shrinkage)
-        prior = regress(known.traits.about, total, count, config.book_shrinkage)
-        prior = torch.where(known.described, prior, bare_prior)
+        prior, bare_prior = expect(total)
         bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     histogram = torch.zeros(n_books, len(scale.values))
     histogram.index_put_((items, torch.from_numpy(scale.steps(shelves.stars))), torch.ones(len(items)), accumulate=True)
     usual = histogram.sum(0) / histogram.sum()
     books = ShelfBooks(known.traits, torch.tensor([mean]), usual, prior, bias, count, histogram, known.outside)
     return books, Rows(beyond, bare_prior)
+
+
+def _expectations(known: Known, count: Tensor, config: ShelfConfig) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """From the sums [I] of what ratings are beyond their readers, what books are expected to get: from all that is
+    known of them, and from author, series and year alone, [I] each.
+
+    By a Gaussian process over books; by ridge regressions beyond dense_books, and without content.
+    """
+    if config.content and len(count) <= config.dense_books:
+        full, bare = (BookPrior.fit(known.traits, count, about=about) for about in (True, False))
+
+        def by_others(total: Tensor) -> tuple[Tensor, Tensor]:
+            means = total / count.clamp(min=1)
+            from_bare = bare.expect(means)
+            return torch.where(known.described, full.expect(means), from_bare), from_bare
+
+        return by_others
+
+    def by_ridge(total: Tensor) -> tuple[Tensor, Tensor]:
+        from_bare = regress(known.bare, total, count, config.book_shrinkage)
+        prior = regress(known.traits.about, total, count, config.book_shrinkage)
+        return torch.where(known.described, prior, from_bare), from_bare
+
+    return by_ridge
 
 
 def some_readers(lengths: np.ndarray, n_ratings: int, seed: int) -> np.ndarray:
