@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,14 +14,19 @@ import polars as pl
 from shelfwise.artifact import Run, load_run
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
 from shelfwise.data.ratings import BOOK_ID_NAMES, READER_NAMES, RatingsTable, as_ids, clean, read_ratings
-from shelfwise.data.shelves import Indices, Shelves
+from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.data.split import TEST, TRAIN
 from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
-from shelfwise.models.contract import BASES, Progress, Rows, silent
+from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
+from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
+from shelfwise.rules.feedback import Mark
+from shelfwise.rules.files import read_feedback
+from shelfwise.rules.group import GroupRule, group_list
+from shelfwise.rules.plan import OnShort, Plan, explain, ignore_short
 
 # What a reader given in a request is called in the answer.
 NEW_READER = "new reader"
@@ -39,10 +45,10 @@ class OutsideRatings:
 
 @dataclass(frozen=True)
 class _View:
-    """U readers: the shelf each is judged by, the books that are no news to them, and their trained index or -1."""
+    """U readers: the shelf each is judged by, what the rules know of them, and their trained index or -1."""
 
     shelves: Shelves
-    seen: Shelves
+    histories: Histories
     trained_idx: Indices
 
 
@@ -71,6 +77,23 @@ class Recommender:
     def ordered(self, order: str) -> Recommender:
         """The same with lists in another order: blend, stars or pickup. Raises UsageError where the model has none."""
         return Recommender(replace(self.run, model=self.run.model.with_order(order)))
+
+    @cached_property
+    def facts(self) -> CatalogueFacts:
+        """What the rules need of the catalogue."""
+        return CatalogueFacts(self.run.catalogue, self.run.content, self._known, self.run.model.book_counts)
+
+    def plan(self, rules: Rules) -> Plan:
+        """Rules made ready for this catalogue."""
+        return make_plan(rules, self.facts, self.run.model.scale.liked_from)
+
+    def read_feedback(self, path: Path, ids: IdSpace | None = None) -> Feedback:
+        """What readers say beside stars, from a file (rules.files.read_feedback). Raises DataError."""
+        return read_feedback(path, self.facts, ids)
+
+    def feedback_of(self, marks: Sequence[Mark]) -> Feedback:
+        """What readers say beside stars: (reader, action, book id or author). Raises BadValueError."""
+        return Feedback.of(marks, self.facts)
 
     def read_shelf(self, path: Path, ids: IdSpace | None = None) -> OutsideRatings:
         """Ratings (user_id, book_id, rating) from a file; unknown books are counted and left out.
@@ -165,10 +188,13 @@ class Recommender:
         *,
         ratings: Sequence[tuple[Id, float]] | None = None,
         n: int = 10,
+        rules: Rules | None = None,
+        feedback: Feedback | None = None,
+        on_short: OnShort = ignore_short,
     ) -> pl.DataFrame:
         """The n books to read next, for a known reader, a new one given by `ratings`, or both together.
 
-        Columns as recommend_all. An unknown reader without ratings gets what suits everybody.
+        Columns and arguments as recommend_all. An unknown reader without ratings gets what suits everybody.
         """
         if reader is None and ratings is None:
             raise UsageError(
@@ -179,7 +205,8 @@ class Recommender:
         if shelf is not None:
             reader_id = Vocabulary(as_ids(pl.Series([name])))
             shelf = OutsideRatings(reader_id, shelf.shelves, shelf.n_unknown, shelf.unknown_books)
-        return pl.concat(self.recommend_all(pl.Series([name]), shelf, n=n))
+        lists = self.recommend_all(pl.Series([name]), shelf, n=n, rules=rules, feedback=feedback, on_short=on_short)
+        return pl.concat(lists)
 
     def recommend_all(
         self,
@@ -187,25 +214,34 @@ class Recommender:
         shelf: OutsideRatings | None = None,
         *,
         n: int = 10,
+        rules: Rules | None = None,
+        feedback: Feedback | None = None,
         on_progress: Progress = silent,
+        on_short: OnShort = ignore_short,
     ) -> Iterator[pl.DataFrame]:
         """Lists of n books each, in blocks of readers: user_id, rank, book_id, title, score, stars.
 
         reader_ids  None for every reader the run knows
         shelf       ratings of new readers, or newer ratings of known ones
-        Books that a reader has rated or taken up are left out.
+        rules       beyond those that always hold: no work that a reader has rated or taken up, and one edition of each
+        feedback    what readers say beside stars
+        on_short    told why, for each reader whose list holds fewer than n books
         """
-        if n < 1:
-            raise UsageError(f"a list of {n} books", hint="ask for at least one")
+        _check_length(n)
         reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
-        view = self._view(reader_ids, shelf)
+        view = self._view(reader_ids, shelf, feedback)
+        plan = self.plan(rules or Rules())
         rows = np.arange(len(reader_ids))
         done = 0
         for block, readers in reader_blocks(
             self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK
         ):
-            books, scores = self.run.model.top(readers, n, view.seen.take(block))
+            histories = view.histories.take(block)
+            books, scores = self._lists(readers, histories, plan, n)
             filled = books >= 0
+            for short in np.flatnonzero(~filled.all(axis=1)).tolist():
+                why = explain(plan, [histories[short]], n, int(filled[short].sum()))
+                on_short(reader_ids[int(block[short])], why)
             place = np.nonzero(filled)[0]
             yield self._list_frame(
                 reader_ids.gather(block[place]),
@@ -219,6 +255,48 @@ class Recommender:
         if not len(rows):
             none = np.zeros(0, dtype=np.int32)
             yield self._list_frame(reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4"))
+
+    def recommend_group(
+        self,
+        reader_ids: pl.Series,
+        shelf: OutsideRatings | None = None,
+        *,
+        n: int = 10,
+        how: GroupRule = "average",
+        rules: Rules | None = None,
+        feedback: Feedback | None = None,
+        on_short: OnShort = ignore_short,
+    ) -> pl.DataFrame:
+        """One list for several readers: rank, book_id, title, score, members (user_id and expected stars of each).
+
+        how       average of the members' stars, the lowest (least-misery), or fair-turns; see rules.group.group_list
+        score     mean stars of the members, in least-misery the lowest
+        on_short  is told of the group as a whole
+        """
+        _check_length(n)
+        reader_ids = reader_ids.unique(maintain_order=True)
+        if not len(reader_ids):
+            raise UsageError("a group of nobody", hint="name at least one reader")
+        view = self._view(reader_ids, shelf, feedback)
+        plan, model, catalogue = self.plan(rules or Rules()), self.run.model, self.run.catalogue
+        readers = model.fold_in(view.shelves, view.trained_idx)
+        books, stars = group_list(model, readers, view.histories, plan, n=n, how=how)
+        if len(books) < n:
+            members = [view.histories[row] for row in range(len(view.histories))]
+            on_short("group", explain(plan, members, n, len(books)))
+        names = reader_ids.cast(pl.String)
+        return pl.DataFrame(
+            {
+                "rank": np.arange(1, len(books) + 1, dtype=np.int32),
+                "book_id": catalogue.vocabulary.take(books),
+                "title": catalogue.titles(pl.Series(books)),
+                "score": stars.min(axis=0) if how == "least-misery" else stars.mean(axis=0),
+                "members": pl.Series(
+                    [[{"user_id": u, "stars": s} for u, s in zip(names, row, strict=True)] for row in stars.T.tolist()],
+                    dtype=pl.List(pl.Struct({"user_id": pl.String, "stars": pl.Float32})),
+                ),
+            }
+        )
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""
@@ -236,6 +314,13 @@ class Recommender:
             }
         )
 
+    def _lists(self, readers: Readers, histories: Histories, plan: Plan, n: int) -> tuple[Indices, Floats]:
+        """Books and scores as of rules.ruled_lists, by the shorter way where nothing but what was read is left out."""
+        nothing_aside = not len(histories.aside.item_idx) and not len(histories.hidden.item_idx)
+        if plan.rules == Rules() and nothing_aside and not self.facts.has_editions:
+            return self.run.model.top(readers, n, histories.read)
+        return ruled_lists(self.run.model, readers, histories, plan, n)
+
     def _list_frame(self, users: pl.Series, *, rank: Rows, books: Indices, **columns: Any) -> pl.DataFrame:
         catalogue = self.run.catalogue
         return pl.DataFrame(
@@ -249,8 +334,8 @@ class Recommender:
             }
         )
 
-    def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None) -> _View:
-        """What is known of the given readers: the run's ratings, and the newer ones of `shelf`."""
+    def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None, feedback: Feedback | None = None) -> _View:
+        """What is known of the given readers: the run's ratings, the newer ones of `shelf`, and their feedback."""
         known = self.run.readers.find(reader_ids)
         shelves, seen = self._known.take(known), self._seen.take(known)
         trained_idx = np.where(known >= 0, self._trained_idx[np.maximum(known, 0)], -1).astype(np.int32)
@@ -261,4 +346,14 @@ class Recommender:
             newer = shelf.shelves.take(place)
             shelves, seen = shelves.merge(newer), seen.merge(newer)
             trained_idx[newer.lengths > 0] = -1
-        return _View(shelves, seen, trained_idx)
+        if feedback is None:
+            return _View(shelves, Histories.of(shelves, seen), trained_idx)
+        mine = feedback.take(reader_ids)
+        shelves, seen = mine.shelf(shelves, self.run.model.scale), mine.read(seen)
+        trained_idx[mine.changes_shelf] = -1
+        return _View(shelves, Histories(shelves, seen, mine.aside, mine.marks["hide-author"]), trained_idx)
+
+
+def _check_length(n: int) -> None:
+    if n < 1:
+        raise UsageError(f"a list of {n} books", hint="ask for at least one")
