@@ -30,6 +30,7 @@ from shelfwise.rules.plan import OnShort, Plan, explain, ignore_short
 
 # What a reader given in a request is called in the answer.
 NEW_READER = "new reader"
+GROUP = "the group"  # what OnShort is told of in the place of a reader
 PREDICTED = {"stars", "most_likely", "sd", "low", "high", "basis"}  # columns that predict may add
 
 
@@ -86,6 +87,12 @@ class Recommender:
     def plan(self, rules: Rules) -> Plan:
         """Rules made ready for this catalogue."""
         return make_plan(rules, self.facts, self.run.model.scale.liked_from)
+
+    def histories(
+        self, reader_ids: pl.Series, shelf: OutsideRatings | None = None, feedback: Feedback | None = None
+    ) -> Histories:
+        """What the rules know of readers."""
+        return self._view(reader_ids, shelf, feedback).histories
 
     def read_feedback(self, path: Path, ids: IdSpace | None = None) -> Feedback:
         """What readers say beside stars, from a file (rules.files.read_feedback). Raises DataError."""
@@ -283,7 +290,7 @@ class Recommender:
         books, stars = group_list(model, readers, view.histories, plan, n=n, how=how)
         if len(books) < n:
             members = [view.histories[row] for row in range(len(view.histories))]
-            on_short("group", explain(plan, members, n, len(books)))
+            on_short(GROUP, explain(plan, members, n, len(books)))
         names = reader_ids.cast(pl.String)
         return pl.DataFrame(
             {

@@ -13,6 +13,7 @@ from shelfwise.config import read_toml
 from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.vocabulary import Id
+from shelfwise.recommender import GROUP
 from shelfwise.rules import Rules, Shortfall
 from shelfwise.rules.files import read_book_list
 from shelfwise.rules.group import GroupRule
@@ -119,6 +120,10 @@ def say_short(shorts: list[tuple[Id, Shortfall]]) -> None:
         return
     reader, why = shorts[0]
     if len(shorts) == 1:
-        say(f"{reader}: {why}")
+        say(f"{_whose(reader)}: {why}")
     else:
-        say(f"{len(shorts):,} lists are shorter than asked for. The first, {reader}: {why}")
+        say(f"{len(shorts):,} lists are shorter than asked for. The first is of {_whose(reader)}: {why}")
+
+
+def _whose(reader: Id) -> str:
+    return "the group" if reader == GROUP else f"reader {reader}"
