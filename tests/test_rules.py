@@ -8,7 +8,7 @@ from rules_world import FACTS, SAGA, N, histories, listed, make_catalogue, make_
 
 from shelfwise.data.language import language_of
 from shelfwise.errors import ConfigError
-from shelfwise.rules import Rules, make_plan
+from shelfwise.rules import Rules, lists, make_plan
 from shelfwise.rules.plan import explain
 
 # What is always left out.
@@ -146,6 +146,13 @@ def test_diversity_puts_forward_what_is_unlike_the_books_listed() -> None:
     assert listed({"diversity": 0.0}, n=4) == [0, 1, 2, 3]
     everything = listed({"diversity": 1.0})
     assert sorted(everything) == without(6) or sorted(everything) == without(5)
+
+
+def test_a_list_goes_on_where_the_pool_that_dials_reorder_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "SMALLEST_POOL", 2)
+    monkeypatch.setattr(lists, "LARGEST_POOL", 2)
+    assert listed({"diversity": 0.5}) == without(6)
+    assert listed({"diversity": 0.5, "per_author": 1}, n=3) == [0, 5, 8]
 
 
 def test_co_reading_counts_in_likeness() -> None:
