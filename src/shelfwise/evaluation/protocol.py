@@ -25,6 +25,7 @@ from shelfwise.models.blocks import predict, reader_blocks
 from shelfwise.models.contract import BASES, Model, Progress, silent
 from shelfwise.ranking import ranking_metrics
 from shelfwise.rules import CatalogueFacts, Histories, Plan, Rules, make_plan, ruled_lists
+from shelfwise.rules.plan import allowed
 
 TOP_K = 10
 # At most so many readers get a list when a model is measured; those are drawn at random, always the same.
@@ -38,7 +39,8 @@ class Measures(Config):
 
     stars        see metrics.star_losses; and n
     ranking      means over readers who liked something, see ranking_metrics and list_metrics; n_readers;
-                 hit_stars, mean true stars of listed books that the reader did rate
+                 hit_stars, mean true stars of listed books that the reader did rate; of lists by rules also listed,
+                 mean books of a list, and reachable, the share of liked books that the rules let through
     segments     star metrics by kind of rating: by what is on the shelf, history, ratings of the book, basis
     intervals    of stars and ranking: 95 % bootstrap over readers
     calibration  bins of equal count by predicted stars: mean predicted, mean true stars, n
@@ -233,8 +235,20 @@ def measure_lists(
         counts = np.bincount(exam.ratings.item_idx[exam.parts == TRAIN], minlength=exam.ratings.n_books)
         means["hit_stars"] = _stars_of(lists, exam.target.shelves().take(exam.ranked))
         means |= list_metrics(lists, counts.astype(np.int32), exam.shelves.take(exam.ranked), exam.features.content)
+    if done and plan is not None:
+        means |= {"listed": float((lists >= 0).sum(axis=1).mean()), "reachable": _reachable(exam, histories, plan)}
     known = {name: value for name, value in means.items() if np.isfinite(value)}
     return by_reader, {**known, "n_readers": len(exam.ranked)}
+
+
+def _reachable(exam: Exam, histories: Histories, plan: Plan) -> float:
+    """The share of the liked books of readers who get a list that the rules let through."""
+    relevant = exam.relevant.take(exam.ranked)
+    let_through = [
+        allowed(plan, histories[row])[relevant.item_idx[relevant.indptr[place] : relevant.indptr[place + 1]]]
+        for place, row in enumerate(exam.ranked.tolist())
+    ]
+    return float(np.concatenate(let_through).mean())
 
 
 def _stars_of(lists: Indices, rated: Shelves) -> float:
