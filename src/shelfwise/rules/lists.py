@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from shelfwise.data.shelves import Floats, Indices
@@ -53,17 +55,24 @@ def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int) -> lis
     basket = Basket(plan, n)
     add_pins(basket, plan, pinnable)
     books = np.flatnonzero(may & (scores > -np.inf)).astype(np.int32)
-    books = books[np.argsort(-scores[books], kind="stable")]
-    rules = plan.rules
-    if rules.diversity or rules.obscurity:
-        size = min(max(POOL_SHARE * n, SMALLEST_POOL), LARGEST_POOL)
-        _take_by_dials(basket, plan, books[:size])
-        books = books[size:]
-    for book in books.tolist():
-        if basket.full:
-            break
-        basket.take(book)
+    size = min(max(POOL_SHARE * n, SMALLEST_POOL), LARGEST_POOL)
+    for place, best in enumerate(_best_first(books, scores, size)):
+        pool = size if not place and (plan.rules.diversity or plan.rules.obscurity) else 0
+        if pool:
+            _take_by_dials(basket, plan, best[:pool])
+        for book in best[pool:].tolist():
+            if basket.full:
+                return basket.books
+            basket.take(book)
     return basket.books
+
+
+def _best_first(books: Indices, scores: Floats, size: int) -> Iterator[Indices]:
+    """The books in order of their scores, ties by index: the best `size` (and their ties), then all others."""
+    mine = scores[books]
+    bar = np.partition(mine, -size)[-size] if len(mine) > size else -np.inf
+    for part in (books[mine >= bar], books[mine < bar]):
+        yield part[np.argsort(-scores[part], kind="stable")]
 
 
 def add_pins(basket: Basket, plan: Plan, pinnable: Mask) -> None:
