@@ -16,13 +16,16 @@ from shelfwise.data.sources import DataSet, load_dataset
 from shelfwise.errors import ShelfwiseError
 from shelfwise.experiment import TrainSettings, evaluate, train
 from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.rules import Feedback, Rules
 from shelfwise.version import __version__
 
 __all__ = [
     "Audit",
     "DataSet",
+    "Feedback",
     "OutsideRatings",
     "Recommender",
+    "Rules",
     "Run",
     "ShelfwiseError",
     "TrainSettings",

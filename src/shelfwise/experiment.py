@@ -35,6 +35,7 @@ from shelfwise.features.vectors import BookFeatures
 from shelfwise.lab import Fitted, Lab, MeasuredBeside, choose, fit, measure_beside_baselines
 from shelfwise.models.contract import Model, Progress, silent
 from shelfwise.models.registry import DEFAULT_MODEL, model_config
+from shelfwise.rules import Rules
 from shelfwise.training.recipes import Recipe, best_epoch, loop_settings
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -179,10 +180,12 @@ def evaluate(
     test_ratings: Path | None = None,
     shelf: Path | None = None,
     ids: IdSpace | None = None,
+    rules: Rules | None = None,
     on_progress: Progress = silent,
 ) -> Report:
     """Measure a run again beside the baselines: on its own test part, or on the ratings in a file.
 
+    rules  that the run's lists keep in one more result
     shelf  ratings given of readers that the run was not trained on, or newer ones of known readers
     Only train (and what is given) is a reader's shelf, whatever else the run knows.
     Raises DataError; MissingDataError where there is nothing to test on.
@@ -200,7 +203,7 @@ def evaluate(
         )
     features = BookFeatures(run.catalogue, run.space, run.content)
     lab = Lab(features, run.settings["seed"], LoopSettings(), on_progress)
-    measured = measure_beside_baselines(Fitted(run.model, [], 0.0), prepared, lab, trained=run.readers)
+    measured = measure_beside_baselines(Fitted(run.model, [], 0.0), prepared, lab, trained=run.readers, rules=rules)
     return measured.report(Audit.model_validate(run.report["audit"]), run.report["tried"])
 
 

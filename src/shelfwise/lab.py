@@ -20,11 +20,12 @@ from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.errors import FitError
 from shelfwise.evaluation.cache import BaselineCache
 from shelfwise.evaluation.examples import examples
-from shelfwise.evaluation.protocol import Exam, measure, measure_lists, measure_stars
+from shelfwise.evaluation.protocol import Exam, Measured, measure, measure_lists, measure_stars, measure_with_rules
 from shelfwise.evaluation.report import Report, Result
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.contract import FitInputs, Model, Progress, silent
 from shelfwise.models.registry import model_class, model_config
+from shelfwise.rules import Rules
 from shelfwise.training.recipes import fit_model
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -150,11 +151,17 @@ class MeasuredBeside:
 
 
 def measure_beside_baselines(
-    fitted: Fitted, prepared: Prepared, lab: Lab, *, trained: Vocabulary | None = None
+    fitted: Fitted,
+    prepared: Prepared,
+    lab: Lab,
+    *,
+    trained: Vocabulary | None = None,
+    rules: Rules | None = None,
 ) -> MeasuredBeside:
     """The model's result on the test part (else on validation, else nothing), and each baseline's on the same rows.
 
     trained  readers in the order of the model's training, if that is not the order of `prepared`
+    rules    that lists of the model keep in one more result, which comes second
     """
     part = next((p for p in (TEST, VALID) if (prepared.parts == p).any()), None)
     if part is None:
@@ -164,6 +171,20 @@ def measure_beside_baselines(
     kind = fitted.model.kind
     result, readers = _measured(fitted, exam, lab, trained)
     results, by_reader, skipped = [result], {kind: readers}, {}
+    if rules is not None:
+        start = time.perf_counter()
+        ruled = measure_with_rules(Measured(result.measures, readers), fitted.model, exam, rules, trained)
+        results.append(
+            result.model_copy(
+                update={
+                    "model": f"{kind} + rules",
+                    "settings": result.settings | {"rules": rules.model_dump(mode="json", exclude_defaults=True)},
+                    "measures": ruled.measures,
+                    "measure_seconds": time.perf_counter() - start,
+                }
+            )
+        )
+        by_reader[f"{kind} + rules"] = ruled.readers
     for name in BASELINES:
         if name == kind:
             continue

@@ -14,7 +14,7 @@ import polars as pl
 from shelfwise.artifact import Run, load_run
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
 from shelfwise.data.ratings import BOOK_ID_NAMES, READER_NAMES, RatingsTable, as_ids, clean, read_ratings
-from shelfwise.data.shelves import Indices, Shelves
+from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.data.split import TEST, TRAIN
 from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
@@ -22,10 +22,17 @@ from shelfwise.errors import BadValueError, FormatError, UnknownBookError, Usage
 from shelfwise.features.content import most_similar
 from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
-from shelfwise.reasons import Reason, Speaker, explain, without_each
+from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
+from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
+from shelfwise.rules.feedback import Mark
+from shelfwise.rules.files import read_feedback
+from shelfwise.rules.group import GroupRule, group_list
+from shelfwise.rules.plan import OnShort, Plan, ignore_short
+from shelfwise.rules.plan import explain as explain_short
 
 # What a reader given in a request is called in the answer.
 NEW_READER = "new reader"
+GROUP = "the group"  # what OnShort is told of in the place of a reader
 PREDICTED = {"stars", "most_likely", "sd", "low", "high", "basis"}  # columns that predict may add
 
 
@@ -40,31 +47,11 @@ class OutsideRatings:
 
 
 @dataclass(frozen=True)
-class Why:
-    """Why a reader's book is expected to get its stars; reasons.explanation says what the quantities are.
-
-    stars = mean + book_average + the sum of the contributions + remainder
-    reasons  in words
-    ratings  a row for each of the reader's ratings, those that move the prediction most first: book_id, title, stars,
-             contribution and removal_effect (stars), through (words or null), pickup (or null)
-    """
-
-    book_id: Id
-    title: str
-    stars: float
-    mean: float
-    book_average: float
-    remainder: float
-    reasons: list[Reason]
-    ratings: pl.DataFrame
-
-
-@dataclass(frozen=True)
 class _View:
-    """U readers: the shelf each is judged by, the books that are no news to them, and their trained index or -1."""
+    """U readers: the shelf each is judged by, what the rules know of them, and their trained index or -1."""
 
     shelves: Shelves
-    seen: Shelves
+    histories: Histories
     trained_idx: Indices
 
 
@@ -93,6 +80,29 @@ class Recommender:
     def ordered(self, order: str) -> Recommender:
         """The same with lists in another order: blend, stars or pickup. Raises UsageError where the model has none."""
         return Recommender(replace(self.run, model=self.run.model.with_order(order)))
+
+    @cached_property
+    def facts(self) -> CatalogueFacts:
+        """What the rules need of the catalogue."""
+        return CatalogueFacts(self.run.catalogue, self.run.content, self._known, self.run.model.book_counts)
+
+    def plan(self, rules: Rules) -> Plan:
+        """Rules made ready for this catalogue."""
+        return make_plan(rules, self.facts, self.run.model.scale.liked_from)
+
+    def histories(
+        self, reader_ids: pl.Series, shelf: OutsideRatings | None = None, feedback: Feedback | None = None
+    ) -> Histories:
+        """What the rules know of readers."""
+        return self._view(reader_ids, shelf, feedback).histories
+
+    def read_feedback(self, path: Path, ids: IdSpace | None = None) -> Feedback:
+        """What readers say beside stars, from a file (rules.files.read_feedback). Raises DataError."""
+        return read_feedback(path, self.facts, ids)
+
+    def feedback_of(self, marks: Sequence[Mark]) -> Feedback:
+        """What readers say beside stars: (reader, action, book id or author). Raises BadValueError."""
+        return Feedback.of(marks, self.facts)
 
     def read_shelf(self, path: Path, ids: IdSpace | None = None) -> OutsideRatings:
         """Ratings (user_id, book_id, rating) from a file; unknown books are counted and left out.
@@ -187,23 +197,29 @@ class Recommender:
         *,
         ratings: Sequence[tuple[Id, float]] | None = None,
         n: int = 10,
+        rules: Rules | None = None,
+        feedback: Feedback | None = None,
         why: bool = False,
+        on_short: OnShort = ignore_short,
     ) -> pl.DataFrame:
         """The n books to read next, for a known reader, a new one given by `ratings`, or both together.
 
-        Columns as recommend_all. An unknown reader without ratings gets what suits everybody.
+        Columns and arguments as recommend_all. An unknown reader without ratings gets what suits everybody.
         """
-        if reader is None and ratings is None:
-            raise UsageError(
-                "no reader and no ratings", hint="give reader=..., ratings=[(book_id, stars), ...] or both"
-            )
         name, shelf = self._one_reader(reader, ratings)
-        return pl.concat(self.recommend_all(pl.Series([name]), shelf, n=n, why=why))
+        lists = self.recommend_all(
+            pl.Series([name]), shelf, n=n, rules=rules, feedback=feedback, why=why, on_short=on_short
+        )
+        return pl.concat(lists)
 
     def _one_reader(
         self, reader: Id | None, ratings: Sequence[tuple[Id, float]] | None
     ) -> tuple[Id, OutsideRatings | None]:
-        """What to call a reader, and the ratings given."""
+        """What to call a reader, and the ratings given. Raises UsageError where there is neither."""
+        if reader is None and ratings is None:
+            raise UsageError(
+                "no reader and no ratings", hint="give reader=..., ratings=[(book_id, stars), ...] or both"
+            )
         name: Id = NEW_READER if reader is None else reader
         if ratings is None:
             return name, None
@@ -216,10 +232,6 @@ class Recommender:
 
         Raises UnknownBookError, UsageError, and for ratings what shelf_of raises.
         """
-        if reader is None and ratings is None:
-            raise UsageError(
-                "no reader and no ratings", hint="give reader=..., ratings=[(book_id, stars), ...] or both"
-            )
         name, shelf = self._one_reader(reader, ratings)
         return self.explain_to(name, book_id, shelf)
 
@@ -228,56 +240,11 @@ class Recommender:
         view = self._view(as_ids(pl.Series([reader_id])), shelf)
         item_idx = self._known_book(book_id)
         readers = self.run.model.fold_in(view.shelves, view.trained_idx)
-        books = np.array([item_idx], dtype=np.int32)
-        found = explain(self.run.model, readers, 0, books)
-        effect = found.stars[:, None] - without_each(self.run.model, readers, 0, books)
-        catalogue, mine = self.run.catalogue, found.shelf
-        ratings = pl.DataFrame(
-            {
-                "book_id": catalogue.vocabulary.take(mine.item_idx),
-                "title": catalogue.titles(pl.Series(mine.item_idx)),
-                "stars": mine.stars,
-                "contribution": found.contributions[0],
-                "removal_effect": effect[0],
-                "through": pl.Series(
-                    [self._speaker.link(found, 0, j) for j in range(len(mine.item_idx))], dtype=pl.String
-                ),
-                "pickup": pl.Series(
-                    [None] * len(mine.item_idx) if found.pickup is None else found.pickup[0], dtype=pl.Float32
-                ),
-            }
-        )
-        return Why(
-            book_id=catalogue.vocabulary.ids[item_idx],
-            title=catalogue.books["title"][item_idx],
-            stars=float(found.stars[0]),
-            mean=float(found.mean[0]),
-            book_average=float(found.book[0]),
-            remainder=float(found.remainder[0]),
-            reasons=self._speaker.reasons(found, 0),
-            ratings=ratings.sort(pl.col("contribution").abs(), descending=True, maintain_order=True),
-        )
+        return explain_book(self._speaker, self.run.model, readers, 0, item_idx)
 
     @cached_property
     def _speaker(self) -> Speaker:
         return Speaker(self.run.catalogue, self.run.space, self.run.content)
-
-    def _reasons(self, readers: Readers, books: Indices) -> list[list[dict[str, Any]]]:
-        """Reasons for the books of each reader's list, int32 [U, n], in order, without the gaps of -1."""
-        rows = []
-        for row, listed in enumerate(books):
-            found = explain(self.run.model, readers, row, listed[listed >= 0])
-            rows += [[reason.row() for reason in self._speaker.reasons(found, at)] for at in range(len(found.books))]
-        ids = self.run.catalogue.vocabulary.ids
-        for reason in (reason for row in rows for reason in row):
-            item_idx = reason.pop("item_idx")
-            reason["book_id"] = None if item_idx is None else ids[item_idx]
-        return rows
-
-    def _reasons_column(self, rows: list[list[dict[str, Any]]]) -> pl.Series:
-        row = {"code": pl.String, "text": pl.String, "contribution": pl.Float64}
-        kind = pl.List(pl.Struct(row | {"book_id": self.run.catalogue.vocabulary.ids.dtype}))
-        return pl.Series("reasons", rows, dtype=kind)
 
     def _known_book(self, book_id: Id) -> int:
         """The index of a book. Raises UnknownBookError."""
@@ -286,33 +253,42 @@ class Recommender:
             raise UnknownBookError(f"no book {book_id!r} in this run's catalogue", hint="give one of its book ids")
         return item_idx
 
-    def recommend_all(
+    def recommend_all(  # noqa: PLR0913 - all that a list may depend on, by name
         self,
         reader_ids: pl.Series | None = None,
         shelf: OutsideRatings | None = None,
         *,
         n: int = 10,
+        rules: Rules | None = None,
+        feedback: Feedback | None = None,
         why: bool = False,
         on_progress: Progress = silent,
+        on_short: OnShort = ignore_short,
     ) -> Iterator[pl.DataFrame]:
         """Lists of n books each, in blocks of readers: user_id, rank, book_id, title, score, stars.
 
         reader_ids  None for every reader the run knows
         shelf       ratings of new readers, or newer ratings of known ones
+        rules       beyond those that always hold: no work that a reader has rated or taken up, and one edition of each
+        feedback    what readers say beside stars
         why         adds reasons: a list of code, text, contribution (stars) and book_id, of the book that is named
-        Books that a reader has rated or taken up are left out.
+        on_short    told why, for each reader whose list holds fewer than n books
         """
-        if n < 1:
-            raise UsageError(f"a list of {n} books", hint="ask for at least one")
+        _check_length(n)
         reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
-        view = self._view(reader_ids, shelf)
+        view = self._view(reader_ids, shelf, feedback)
+        plan = self.plan(rules or Rules())
         rows = np.arange(len(reader_ids))
         done = 0
         for block, readers in reader_blocks(
             self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK
         ):
-            books, scores = self.run.model.top(readers, n, view.seen.take(block))
+            histories = view.histories.take(block)
+            books, scores = self._lists(readers, histories, plan, n)
             filled = books >= 0
+            for short in np.flatnonzero(~filled.all(axis=1)).tolist():
+                missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
+                on_short(reader_ids[int(block[short])], missing)
             place = np.nonzero(filled)[0]
             frame = self._list_frame(
                 reader_ids.gather(block[place]),
@@ -322,7 +298,7 @@ class Recommender:
                 stars=self.run.model.stars(readers, place, books[filled]),
             )
             if why:
-                frame = frame.with_columns(self._reasons_column(self._reasons(readers, books)))
+                frame = frame.with_columns(reasons_column(self._speaker, self.run.model, readers, books))
             yield frame
             done += len(block)
             on_progress("recommend", done, len(rows))
@@ -331,7 +307,57 @@ class Recommender:
             frame = self._list_frame(
                 reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4")
             )
-            yield frame.with_columns(self._reasons_column([])) if why else frame
+            if why:
+                nobody = self.run.model.fold_in(Shelves.empty(0))
+                frame = frame.with_columns(reasons_column(self._speaker, self.run.model, nobody, none.reshape(0, n)))
+            yield frame
+
+    def recommend_group(
+        self,
+        reader_ids: pl.Series,
+        shelf: OutsideRatings | None = None,
+        *,
+        n: int = 10,
+        how: GroupRule = "average",
+        rules: Rules | None = None,
+        feedback: Feedback | None = None,
+        on_short: OnShort = ignore_short,
+    ) -> pl.DataFrame:
+        """One list for several readers: rank, book_id, title, score, members (user_id, stars expected, reasons).
+
+        how       average of the members' stars, the lowest (least-misery), or fair-turns; see rules.group.group_list
+        score     mean stars of the members, in least-misery the lowest
+        on_short  is told of the group as a whole
+        """
+        _check_length(n)
+        reader_ids = reader_ids.unique(maintain_order=True)
+        if not len(reader_ids):
+            raise UsageError("a group of nobody", hint="name at least one reader")
+        view = self._view(reader_ids, shelf, feedback)
+        plan, model, catalogue = self.plan(rules or Rules()), self.run.model, self.run.catalogue
+        readers = model.fold_in(view.shelves, view.trained_idx)
+        books, stars = group_list(model, readers, view.histories, plan, n=n, how=how)
+        if len(books) < n:
+            members = [view.histories[row] for row in range(len(view.histories))]
+            on_short(GROUP, explain_short(plan, members, n, len(books)))
+        listed = np.tile(np.array(books, dtype=np.int32), (len(readers), 1))
+        each = pl.DataFrame(
+            {
+                "user_id": reader_ids.cast(pl.String).gather(np.repeat(np.arange(len(readers)), len(books))),
+                "stars": stars.ravel(),
+                "reasons": reasons_column(self._speaker, model, readers, listed),
+            }
+        ).to_struct("members")
+        by_book = np.arange(len(readers) * len(books)).reshape(len(readers), len(books)).T
+        return pl.DataFrame(
+            {
+                "rank": np.arange(1, len(books) + 1, dtype=np.int32),
+                "book_id": catalogue.vocabulary.take(books),
+                "title": catalogue.titles(pl.Series(books)),
+                "score": stars.min(axis=0) if how == "least-misery" else stars.mean(axis=0),
+                "members": pl.Series([each.gather(rows) for rows in by_book], dtype=pl.List(each.dtype)),
+            }
+        )
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""
@@ -347,6 +373,13 @@ class Recommender:
             }
         )
 
+    def _lists(self, readers: Readers, histories: Histories, plan: Plan, n: int) -> tuple[Indices, Floats]:
+        """Books and scores as of rules.ruled_lists, by the shorter way where nothing but what was read is left out."""
+        nothing_aside = not len(histories.aside.item_idx) and not len(histories.hidden.item_idx)
+        if plan.rules == Rules() and nothing_aside and not self.facts.has_editions:
+            return self.run.model.top(readers, n, histories.read)
+        return ruled_lists(self.run.model, readers, histories, plan, n)
+
     def _list_frame(self, users: pl.Series, *, rank: Rows, books: Indices, **columns: Any) -> pl.DataFrame:
         catalogue = self.run.catalogue
         return pl.DataFrame(
@@ -360,8 +393,8 @@ class Recommender:
             }
         )
 
-    def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None) -> _View:
-        """What is known of the given readers: the run's ratings, and the newer ones of `shelf`."""
+    def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None, feedback: Feedback | None = None) -> _View:
+        """What is known of the given readers: the run's ratings, the newer ones of `shelf`, and their feedback."""
         known = self.run.readers.find(reader_ids)
         shelves, seen = self._known.take(known), self._seen.take(known)
         trained_idx = np.where(known >= 0, self._trained_idx[np.maximum(known, 0)], -1).astype(np.int32)
@@ -372,4 +405,14 @@ class Recommender:
             newer = shelf.shelves.take(place)
             shelves, seen = shelves.merge(newer), seen.merge(newer)
             trained_idx[newer.lengths > 0] = -1
-        return _View(shelves, seen, trained_idx)
+        if feedback is None:
+            return _View(shelves, Histories.of(shelves, seen), trained_idx)
+        mine = feedback.take(reader_ids)
+        shelves, seen = mine.shelf(shelves, self.run.model.scale), mine.read(seen)
+        trained_idx[mine.changes_shelf] = -1
+        return _View(shelves, Histories(shelves, seen, mine.aside, mine.marks["hide-author"]), trained_idx)
+
+
+def _check_length(n: int) -> None:
+    if n < 1:
+        raise UsageError(f"a list of {n} books", hint="ask for at least one")

@@ -622,7 +622,9 @@ def test_a_place_that_cannot_be_written_is_refused(shell: Shell, world: Path, tm
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("words", [("recommend", "--all"), ("recommend", "--all", "--json"), ("evaluate",)])
+@pytest.mark.parametrize(
+    "words", [("recommend", "--all", "-n", "2"), ("recommend", "--all", "-n", "2", "--json"), ("evaluate",)]
+)
 def test_a_reader_of_stdout_that_leaves_early_is_no_error_message(run: Path, words: tuple[str, ...]) -> None:
     command = [sys.executable, "-c", "from shelfwise.cli import main; main()", words[0], str(run), *words[1:]]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -136,6 +136,15 @@ def test_stars_have_their_shape_and_type_and_lie_on_the_scale(model: Model) -> N
     assert np.isfinite(scores).all()
 
 
+def test_scores_among_some_books_are_finite_and_among_all_are_the_scores(model: Model) -> None:
+    readers, allowed = model.fold_in(SHELVES), np.ones((N_READERS, N_BOOKS), dtype=bool)
+    assert model.scores_among(readers, allowed) == pytest.approx(model.scores(readers), abs=2e-3)
+    for few in (allowed & (np.arange(N_BOOKS) % 3 == 0), ~allowed):
+        scores = model.scores_among(readers, few)
+        assert (scores.dtype, scores.shape) == (np.float32, (N_READERS, N_BOOKS))
+        assert np.isfinite(scores).all()
+
+
 def test_readers_of_one_colour_like_books_of_that_colour(model: Model, key: Key) -> None:
     taste = quick(key).taste
     same = ALL_ROWS % 2 == ALL_BOOKS % 2

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import make_features
 
+from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ratings import Ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.split import GIVEN_TEST, TEST, TRAIN, VALID
 from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.evaluation.metrics import list_metrics, star_losses, star_metrics
-from shelfwise.evaluation.protocol import Exam, Measures, measure
+from shelfwise.evaluation.protocol import Exam, Measures, measure, measure_with_rules
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.ranking import ranking_metrics
+from shelfwise.rules import Rules
 
 FIVE = Scale(1, 5)
 
@@ -166,6 +170,37 @@ def test_measure_by_hand() -> None:
     assert valid.stars["n"] == 1
     assert valid.stars["mse"] == pytest.approx((4.5 - 1) ** 2, rel=1e-5)
     assert valid.ranking == {"n_readers": 0}
+
+
+def test_other_editions_of_what_was_read_are_neither_listed_nor_wanted() -> None:
+    """Book 1 is book 0 in another edition; the reader has read 0, and would like 1 and 2."""
+    ratings = ratings_of([(0, 0, 4.0), (0, 1, 5.0), (0, 2, 5.0)], 1, 3)
+    parts, features = np.array([TRAIN, TEST, TEST], dtype=np.int8), make_features(3)
+    assert measured(a_model([0, 1, 0]), ratings, parts).ranking["ndcg@10"] == pytest.approx(1)
+    two_editions = features.catalogue.books.with_columns(work_key=pl.Series(["same", "same", "other"]))
+    features = replace(features, catalogue=Catalogue(two_editions, features.catalogue.tags))
+    exam = Exam(ratings, parts, features)
+    assert exam.seen.item_idx.tolist() == [0, 1]
+    assert exam.relevant.item_idx.tolist() == [2]
+    found = measure(a_model([0, 1, 0]), exam).measures
+    assert found.ranking["mrr@10"] == 1  # book 2 comes first, though the model would put 1 before it
+    assert found.stars["n"] == 2
+
+
+def test_lists_by_rules_are_measured_on_the_same_liked_books() -> None:
+    rows = [(0, 0, 4.0), (0, 2, 5.0), (0, 3, 5.0), (1, 0, 4.0), (1, 3, 4.0)]
+    exam = Exam(ratings_of(rows, 2, 4), np.array([TRAIN, TEST, TEST, TRAIN, TEST], dtype=np.int8), make_features(4))
+    model = a_model([0.0, 0.1, 0.2, 0.3])
+    own = measure(model, exam)
+    ruled = measure_with_rules(own, model, exam, Rules(author="Otto"), None)  # books 1 and 3
+    assert ruled.measures.stars == own.measures.stars
+    assert ruled.measures.segments == own.measures.segments
+    ranking = ruled.measures.ranking
+    assert ranking["recall@10"] == pytest.approx((1 / 2 + 1) / 2)
+    assert (ranking["listed"], ranking["reachable"], ranking["n_readers"]) == (2, pytest.approx(2 / 3), 2)
+    assert ruled.readers["recall@10"].to_list() == [0.5, 1]
+    assert set(ruled.measures.intervals) == set(own.measures.intervals)
+    assert "listed" not in own.measures.ranking
 
 
 @pytest.mark.parametrize(("scale", "liked"), [(FIVE, 4), (Scale(1, 10), 7.75), (Scale(0.5, 5, 0.5), 3.875)])

@@ -20,7 +20,7 @@ from shelfwise.models.blocks import RANGE_HOLDS, describe
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import shelf_evidence
 from shelfwise.models.long_shelves import shortened
-from shelfwise.models.shelf import OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
+from shelfwise.models.shelf import BEHIND, OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training.recipes import fit_model, loop_settings
@@ -198,6 +198,23 @@ def test_lists_from_candidates_are_those_of_the_scores(inputs: FitInputs, model:
         expected, expected_scores = top_n(model.scores(readers), n, shelves)
         assert np.array_equal(found, expected)
         assert scores == pytest.approx(expected_scores, abs=1e-4)
+
+
+def test_candidates_are_sought_among_what_is_allowed(
+    inputs: FitInputs, model: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shelfwise.models.shelf.CANDIDATES", 4)
+    shelves = inputs.train.shelves()
+    readers = model.fold_in(shelves)
+    pickup = model.scores(readers)
+    allowed = np.ones(pickup.shape, dtype=bool)
+    np.put_along_axis(allowed, top_n(pickup.copy(), 4, shelves)[0], False, axis=1)  # none of the first candidates
+    among = model.scores_among(readers, allowed)
+    assert (pickup[allowed] < -BEHIND / 2).all()
+    for row in range(len(readers)):
+        left = allowed[row].copy()
+        left[shelves.take([row]).item_idx] = False
+        assert (among[row][left] > -BEHIND / 2).sum() == min(4, left.sum())
 
 
 def test_each_order_orders_by_what_it_says(model: Shelf, inputs: FitInputs) -> None:

@@ -9,15 +9,17 @@ from typing import Annotated
 import typer
 
 from shelfwise.artifact import load_run
-from shelfwise.cli import options
+from shelfwise.cli import options, rule_options
 from shelfwise.cli.console import command_line, print_json, progress, say
 from shelfwise.cli.tables import show_report
 from shelfwise.data.files import atomic_write
 from shelfwise.evaluation.page import report_page
 from shelfwise.experiment import evaluate as evaluate_run
+from shelfwise.rules import Rules
 
 
 def evaluate(
+    context: typer.Context,
     run: options.RunFolder,
     test_ratings: Annotated[
         Path | None,
@@ -28,16 +30,43 @@ def evaluate(
     order: options.ListOrder = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="F", help="Write the report as one page.")] = None,
     as_json: options.AsJson = False,
+    rules_file: rule_options.RulesFile = None,
+    list_kind: rule_options.List = None,
+    first_unread: rule_options.FirstUnread = None,
+    per_author: rule_options.PerAuthor = None,
+    per_series: rule_options.PerSeries = None,
+    diversity: rule_options.Diversity = None,
+    obscurity: rule_options.Obscurity = None,
+    language: rule_options.Language = None,
+    year_from: rule_options.YearFrom = None,
+    year_to: rule_options.YearTo = None,
+    tag: rule_options.Tag = None,
+    not_tag: rule_options.NotTag = None,
+    author: rule_options.Author = None,
+    not_author: rule_options.NotAuthor = None,
+    series: rule_options.Series = None,
+    holdings: rule_options.Holdings = None,
+    exclude: rule_options.Exclude = None,
+    pins: rule_options.Pins = None,
 ) -> None:
     """Measure a run beside the baselines, on its own test part or on other ratings.
 
-    A reader's shelf is what the run was trained on, and what --shelf gives.
+    A reader's shelf is what the run was trained on, and what --shelf gives. With rules, the run's lists are measured
+    without them and once more with them.
     """
     loaded = load_run(run)
     if order is not None:
         loaded = replace(loaded, model=loaded.model.with_order(order))
+    rules = rule_options.read_rules(context.params, loaded.catalogue, ids)
     with progress() as on_progress:
-        report = evaluate_run(loaded, test_ratings=test_ratings, shelf=shelf, ids=ids, on_progress=on_progress)
+        report = evaluate_run(
+            loaded,
+            test_ratings=test_ratings,
+            shelf=shelf,
+            ids=ids,
+            rules=None if rules == Rules() else rules,
+            on_progress=on_progress,
+        )
     if html is not None:
         with atomic_write(html) as file:
             file.write_text(report_page(report, title=f"{run}", command=command_line(), history=[]), encoding="utf-8")

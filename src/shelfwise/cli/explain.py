@@ -12,7 +12,8 @@ import typer
 from shelfwise.cli import options
 from shelfwise.cli.console import print_frame, print_json, say
 from shelfwise.errors import UsageError
-from shelfwise.recommender import Recommender, Why
+from shelfwise.reasons import Why
+from shelfwise.recommender import Recommender
 
 
 def explain(

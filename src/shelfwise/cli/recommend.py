@@ -8,16 +8,21 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from shelfwise.cli import options
+from shelfwise.cli import options, rule_options
 from shelfwise.cli.console import print_frame, progress, say, write_frames
 from shelfwise.cli.explain import texts
+from shelfwise.data.ids import IdSpace
 from shelfwise.data.ratings import READER_NAMES, id_column
 from shelfwise.data.tables import need_column, read_table
+from shelfwise.data.vocabulary import Id
 from shelfwise.errors import UsageError
 from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.rules import Feedback, Shortfall
+from shelfwise.rules.plan import OnShort
 
 
 def recommend(
+    context: typer.Context,
     run: options.RunFolder,
     reader: Annotated[str | None, typer.Option("--reader", metavar="ID", help="One reader.")] = None,
     readers: Annotated[
@@ -31,43 +36,117 @@ def recommend(
     order: options.ListOrder = None,
     why: Annotated[bool, typer.Option("--why", help="Add reasons.")] = False,
     as_json: options.AsJson = False,
+    rules_file: rule_options.RulesFile = None,
+    list_kind: rule_options.List = None,
+    first_unread: rule_options.FirstUnread = None,
+    per_author: rule_options.PerAuthor = None,
+    per_series: rule_options.PerSeries = None,
+    diversity: rule_options.Diversity = None,
+    obscurity: rule_options.Obscurity = None,
+    language: rule_options.Language = None,
+    year_from: rule_options.YearFrom = None,
+    year_to: rule_options.YearTo = None,
+    tag: rule_options.Tag = None,
+    not_tag: rule_options.NotTag = None,
+    author: rule_options.Author = None,
+    not_author: rule_options.NotAuthor = None,
+    series: rule_options.Series = None,
+    holdings: rule_options.Holdings = None,
+    exclude: rule_options.Exclude = None,
+    pins: rule_options.Pins = None,
+    feedback: rule_options.FeedbackFile = None,
+    group: rule_options.Group = None,
 ) -> None:
     """Recommend books: user_id, rank, book_id, title, score, stars; with --why, reasons.
 
-    With --shelf alone: for the readers in that file. Books already rated are left out.
+    With --shelf alone: for the readers in that file. Books already read are left out, in any edition. With --group:
+    rank, book_id, title, score, members (the stars expected of each).
     """
     if sum((reader is not None, readers is not None, everybody)) > 1 or not (reader or readers or everybody or shelf):
         raise UsageError("for whom?", hint="give one of --reader ID, --readers F, --all, or --shelf RATINGS.csv")
+    if group is not None and (reader is not None or everybody):
+        raise UsageError("who is in the group?", hint="name its members with --readers F or --shelf RATINGS.csv")
     recommender = Recommender.load(run)
     if order is not None:
         recommender = recommender.ordered(order)
     outside = options.read_shelf(recommender, shelf, ids)
-    reader_ids: pl.Series | None = None
+    reader_ids = None if everybody else _reader_ids(reader, readers, recommender, outside)
+    rules = rule_options.read_rules(context.params, recommender.run.catalogue, ids)
+    marks = _read_feedback(recommender, feedback, ids)
+    shorts: list[tuple[Id, Shortfall]] = []
+    on_short: OnShort = lambda who, missing: shorts.append((who, missing))  # noqa: E731
+    with progress() as on_progress:
+        if group is not None and reader_ids is not None:
+            frame = recommender.recommend_group(
+                reader_ids, outside, n=n, how=group, rules=rules, feedback=marks, on_short=on_short
+            )
+            frames = iter([frame if as_json else _members_as_text(frame, why=why)])
+        else:
+            frames = recommender.recommend_all(
+                reader_ids,
+                outside,
+                n=n,
+                rules=rules,
+                feedback=marks,
+                why=why,
+                on_progress=on_progress,
+                on_short=on_short,
+            )
+        if out is not None:
+            n_rows = write_frames(map(texts, frames) if out.suffix == ".csv" else frames, out)
+        else:
+            frame = pl.concat(list(frames))
+    rule_options.say_short(shorts)
+    if out is not None:
+        say(f"wrote {n_rows:,} rows to {out}")
+    else:
+        print_frame(frame if as_json else texts(frame), as_json=as_json)
+
+
+def _reader_ids(
+    reader: str | None, readers: Path | None, recommender: Recommender, outside: OutsideRatings | None
+) -> pl.Series:
+    """The reader or readers named, else those of the ratings from outside; says who is not known."""
     if reader is not None:
         reader_ids = pl.Series([reader])
         known = recommender.run.readers.find(reader_ids)
         if known[0] >= 0:
-            reader_ids = recommender.run.readers.take(known)
-        elif _n_unknown(reader_ids, recommender, outside):
+            return recommender.run.readers.take(known)
+        if _n_unknown(reader_ids, recommender, outside):
             say(f"reader {reader!r} is not known: the list is what suits everybody")
-    elif readers is not None:
+        return reader_ids
+    if readers is not None:
         table = read_table(readers)
         column = need_column(table, READER_NAMES, readers, "readers")
         reader_ids = id_column(table, column, readers, "reader id").unique(maintain_order=True)
         if n_unknown := _n_unknown(reader_ids, recommender, outside):
             say(f"{n_unknown:,} of {len(reader_ids):,} readers are not known: their lists are what suits everybody")
-    elif outside is not None and not everybody:
-        reader_ids = outside.readers.ids
-    with progress() as on_progress:
-        frames = recommender.recommend_all(reader_ids, outside, n=n, why=why, on_progress=on_progress)
-        if out is not None:
-            n_rows = write_frames(map(texts, frames) if out.suffix == ".csv" else frames, out)
-        else:
-            frame = pl.concat(list(frames))
-    if out is not None:
-        say(f"wrote {n_rows:,} rows to {out}")
-    else:
-        print_frame(frame if as_json else texts(frame), as_json=as_json)
+        return reader_ids
+    if outside is None:
+        raise UsageError("for whom?", hint="give one of --reader ID, --readers F, --all, or --shelf RATINGS.csv")
+    return outside.readers.ids
+
+
+def _read_feedback(recommender: Recommender, path: Path | None, ids: IdSpace | None) -> Feedback | None:
+    if path is None:
+        return None
+    feedback = recommender.read_feedback(path, ids)
+    if feedback.unknown:
+        some = ", ".join(feedback.unknown[:5])
+        say(f"{path}: left out {len(feedback.unknown):,} books and authors that are not in the catalogue ({some})")
+    return feedback
+
+
+def _members_as_text(frame: pl.DataFrame, *, why: bool) -> pl.DataFrame:
+    """The list of a group with its members as 'ann 4.21; bob 3.90', with reasons in brackets."""
+    said = [
+        "; ".join(
+            f"{m['user_id']} {m['stars']:.2f}" + (f" ({', '.join(r['text'] for r in m['reasons'])})" if why else "")
+            for m in members
+        )
+        for members in frame["members"].to_list()
+    ]
+    return frame.with_columns(pl.Series("members", said, dtype=pl.String))
 
 
 def _n_unknown(reader_ids: pl.Series, recommender: Recommender, outside: OutsideRatings | None) -> int:

@@ -78,6 +78,11 @@ class Shelves:
         np.cumsum(np.bincount(self.rows[keep], minlength=len(self)), out=indptr[1:])
         return Shelves(indptr, self.item_idx[keep], self.stars[keep])
 
+    def among(self, others: Shelves) -> npt.NDArray[np.bool_]:
+        """Which ratings are of a book that the same row of `others` holds too, bool [N]."""
+        width = int(max(self.item_idx.max(initial=0), others.item_idx.max(initial=0))) + 1
+        return np.isin(self.rows * width + self.item_idx, others.rows * width + others.item_idx)
+
     def merge(self, newer: Shelves) -> Shelves:
         """The union of two shelves of the same readers, by book; where both rate a book, `newer` counts."""
         return Shelves.build(

@@ -24,6 +24,8 @@ from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.blocks import predict, reader_blocks
 from shelfwise.models.contract import BASES, Model, Progress, silent
 from shelfwise.ranking import ranking_metrics
+from shelfwise.rules import CatalogueFacts, Histories, Plan, Rules, make_plan, ruled_lists
+from shelfwise.rules.plan import allowed
 
 TOP_K = 10
 # At most so many readers get a list when a model is measured; those are drawn at random, always the same.
@@ -37,7 +39,8 @@ class Measures(Config):
 
     stars        see metrics.star_losses; and n
     ranking      means over readers who liked something, see ranking_metrics and list_metrics; n_readers;
-                 hit_stars, mean true stars of listed books that the reader did rate
+                 hit_stars, mean true stars of listed books that the reader did rate; of lists by rules also listed,
+                 mean books of a list, and reachable, the share of liked books that the rules let through
     segments     star metrics by kind of rating: by what is on the shelf, history, ratings of the book, basis
     intervals    of stars and ranking: 95 % bootstrap over readers
     calibration  bins of equal count by predicted stars: mean predicted, mean true stars, n
@@ -69,7 +72,8 @@ class Exam:
     """What every model of one report is measured on: the rows of `part` (TEST or VALID).
 
     A reader's shelf is what models were trained on, or what is given of a new reader. Lists leave out what is in
-    train, validation (when testing) or given; a book counts as relevant from Scale.liked_from up.
+    train, validation (when testing) or given, in any edition; a book counts as relevant from Scale.liked_from up,
+    unless it is an edition of one that is left out.
     """
 
     ratings: Ratings
@@ -84,11 +88,19 @@ class Exam:
         return self.ratings.where((self.parts == TRAIN) | (self.parts == given)).shelves()
 
     @cached_property
+    def facts(self) -> CatalogueFacts:
+        """What rules need of the catalogue, and of the ratings that models may know."""
+        train = self.ratings.where(self.parts == TRAIN)
+        counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
+        return CatalogueFacts(self.features.catalogue, self.features.content, train.shelves(), counts)
+
+    @cached_property
     def seen(self) -> Shelves:
-        """What must not be listed."""
+        """What must not be listed: what was read, in any edition."""
         known = (self.parts == VALID) & (self.part == TEST)
         given = GIVEN_TEST if self.part == TEST else GIVEN_VALID
-        return self.ratings.where((self.parts == TRAIN) | (self.parts == given) | known).shelves()
+        read = self.ratings.where((self.parts == TRAIN) | (self.parts == given) | known).shelves()
+        return self.facts.editions(read)
 
     @cached_property
     def target(self) -> Ratings:
@@ -104,7 +116,8 @@ class Exam:
     @cached_property
     def relevant(self) -> Shelves:
         """The liked books among those to predict, by reader."""
-        return self.target.where(self.target.stars >= self.target.scale.liked_from - 1e-6).shelves()
+        liked = self.target.where(self.target.stars >= self.target.scale.liked_from - 1e-6).shelves()
+        return liked.where(~liked.among(self.seen))
 
     @cached_property
     def ranked(self) -> npt.NDArray[np.int64]:
@@ -179,18 +192,39 @@ def measure_stars(model: Model, exam: Exam) -> float:
     return float(star_losses(answers.stars, target.stars, target.scale)["mse"].mean())
 
 
+def measure_with_rules(own: Measured, model: Model, exam: Exam, rules: Rules, trained: Vocabulary | None) -> Measured:
+    """`own`, the measures of a model, with its lists by rules: the same stars, other ranking metrics."""
+    plan = make_plan(rules, exam.facts, exam.ratings.scale.liked_from)
+    values, ranking = measure_lists(model, exam, exam.trained_idx(trained), plan=plan)
+    columns = [pl.Series(RANKING[name], value, nan_to_null=True) for name, value in values.items()]
+    users = pl.DataFrame({"user_id": exam.ratings.readers.ids}).with_columns(columns)
+    readers = own.readers.drop(RANKING.values(), strict=False).join(users, on="user_id", how="left")
+    intervals = _intervals(readers)
+    return Measured(own.measures.model_copy(update={"ranking": ranking, "intervals": intervals}), readers)
+
+
 def measure_lists(
-    model: Model, exam: Exam, trained_idx: Indices, on_progress: Progress = silent
+    model: Model,
+    exam: Exam,
+    trained_idx: Indices,
+    on_progress: Progress = silent,
+    *,
+    plan: Plan | None = None,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
     """Ranking metrics by reader (float64 [U], NaN for readers without a list) and their means, with list_metrics.
 
     Over the full catalogue, without sampled candidates.
+    plan  rules that the lists keep; None for none but that what was read is left out
     """
+    histories = Histories.of(exam.shelves, exam.seen)
     by_reader = {name: np.full(len(exam.shelves), np.nan) for name in RANKING}
     lists = np.full((len(exam.ranked), TOP_K), -1, dtype=np.int32)
     done = 0
     for block, readers in reader_blocks(model, exam.shelves, exam.ranked, trained_idx=trained_idx):
-        found, _ = model.top(readers, TOP_K, exam.seen.take(block))
+        if plan is None:
+            found, _ = model.top(readers, TOP_K, exam.seen.take(block))
+        else:
+            found, _ = ruled_lists(model, readers, histories.take(block), plan, TOP_K)
         lists[done : done + len(block)] = found
         for name, values in ranking_metrics(found, exam.relevant.take(block)).items():
             by_reader[name][block] = values
@@ -201,8 +235,20 @@ def measure_lists(
         counts = np.bincount(exam.ratings.item_idx[exam.parts == TRAIN], minlength=exam.ratings.n_books)
         means["hit_stars"] = _stars_of(lists, exam.target.shelves().take(exam.ranked))
         means |= list_metrics(lists, counts.astype(np.int32), exam.shelves.take(exam.ranked), exam.features.content)
+    if done and plan is not None:
+        means |= {"listed": float((lists >= 0).sum(axis=1).mean()), "reachable": _reachable(exam, histories, plan)}
     known = {name: value for name, value in means.items() if np.isfinite(value)}
     return by_reader, {**known, "n_readers": len(exam.ranked)}
+
+
+def _reachable(exam: Exam, histories: Histories, plan: Plan) -> float:
+    """The share of the liked books of readers who get a list that the rules let through."""
+    relevant = exam.relevant.take(exam.ranked)
+    let_through = [
+        allowed(plan, histories[row])[relevant.item_idx[relevant.indptr[place] : relevant.indptr[place + 1]]]
+        for place, row in enumerate(exam.ranked.tolist())
+    ]
+    return float(np.concatenate(let_through).mean())
 
 
 def _stars_of(lists: Indices, rated: Shelves) -> float:

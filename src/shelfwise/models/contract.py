@@ -107,6 +107,13 @@ class Model(ABC):
         item_idx = np.tile(np.arange(n_books, dtype=np.int32), len(readers))
         return self.stars(readers, rows, item_idx).reshape(len(readers), n_books)
 
+    def scores_among(self, readers: Readers, allowed: npt.NDArray[np.bool_]) -> Floats:
+        """scores() for lists that may hold only what is `allowed`, bool [U, I]; of other books anything finite.
+
+        For models that look closely at a few books only, so that these are among those allowed.
+        """
+        return self.scores(readers)
+
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
         """The n books of each reader's list and their scores, best first, int32 and float32 [U, n]; -1 fills up.
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from pydantic import Field
@@ -53,6 +54,7 @@ RESIDUAL_BOUND = 3.0
 MAX_EVIDENCE = 4_000_000  # pairs of a wanted book and one on a shelf at once: about 1 GB
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
 Order = Literal["blend", "stars", "pickup"]
+Mask = npt.NDArray[np.bool_]
 
 
 class ShelfConfig(ModelConfig):
@@ -268,12 +270,19 @@ class Shelf(Model):
 
     # Lists.
 
-    @torch.inference_mode()
     def scores(self, readers: Readers) -> Floats:
         """The candidates in the order of the list, all other books BEHIND them in the order of the pickup matrix."""
+        return self._scores(readers)
+
+    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
+        """scores() with candidates among the books allowed, bool [U, I]."""
+        return self._scores(readers, allowed)
+
+    @torch.inference_mode()
+    def _scores(self, readers: Readers, allowed: Mask | None = None) -> Floats:
         scores = np.empty((len(readers), len(self.book_counts)), dtype=np.float32)
         for rows in self._blocks(readers):
-            found = self.propose(readers, rows)
+            found = self.propose(readers, rows, None if allowed is None else allowed[rows])
             block = found.pickup - found.pickup.max(axis=1, keepdims=True) - BEHIND
             np.put_along_axis(block, found.books, self._order(found).numpy(), axis=1)
             scores[rows] = block
@@ -332,12 +341,14 @@ class Shelf(Model):
         found = (matrix_of(shelves, weights, len(self.book_counts)) @ self.pickup).toarray()
         return np.asarray(found + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
 
-    def propose(self, readers: Readers, rows: Rows) -> Proposal:
-        """For R readers the CANDIDATES books of the highest pickup scores that are not on the shelf."""
+    def propose(self, readers: Readers, rows: Rows, allowed: Mask | None = None) -> Proposal:
+        """For R readers the CANDIDATES books of the highest pickup scores that are allowed and not on the shelf."""
         mine = readers.shelves.take(rows)
         scores = self.pickup_scores(mine)
         masked = torch.from_numpy(scores.copy())
         masked[torch.from_numpy(mine.rows), torch.from_numpy(mine.item_idx.astype(np.int64))] = -torch.inf
+        if allowed is not None:
+            masked[torch.from_numpy(~allowed)] = -torch.inf
         n = min(CANDIDATES, masked.shape[1])
         values, found = masked.topk(n, dim=1)
         values = values.clamp(min=-1e3)  # of a reader who has read almost everything
@@ -411,6 +422,9 @@ class OrdinalBias(Shelf):
         level = self._level(readers, np.arange(len(readers)), torch.ones(len(readers)))[:, 0].numpy()
         scores: Floats = (self.books.mean + self.books.bias).numpy()[None, :] + level[:, None]
         return scores.astype(np.float32)
+
+    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
+        return self.scores(readers)
 
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
         return top_n(self.scores(readers), n, leave_out)

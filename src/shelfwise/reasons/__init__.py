@@ -2,6 +2,19 @@
 
 from shelfwise.reasons import of_models, of_shelf  # registers how each model is explained
 from shelfwise.reasons.explanation import Explanation, explain, without_each
+from shelfwise.reasons.why import Why, explain_book, reasons_column
 from shelfwise.reasons.words import TEXTS, Reason, Speaker
 
-__all__ = ["TEXTS", "Explanation", "Reason", "Speaker", "explain", "of_models", "of_shelf", "without_each"]
+__all__ = [
+    "TEXTS",
+    "Explanation",
+    "Reason",
+    "Speaker",
+    "Why",
+    "explain",
+    "explain_book",
+    "of_models",
+    "of_shelf",
+    "reasons_column",
+    "without_each",
+]

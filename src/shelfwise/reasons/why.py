@@ -1,0 +1,81 @@
+"""Reasons as tables, with the ids and titles of the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from shelfwise.data.shelves import Indices
+from shelfwise.data.vocabulary import Id
+from shelfwise.models.contract import Model, Readers
+from shelfwise.reasons.explanation import explain, without_each
+from shelfwise.reasons.words import Reason, Speaker
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a reader's book is expected to get its stars; explanation.py says what the quantities are.
+
+    stars = mean + book_average + the sum of the contributions + remainder
+    reasons  in words
+    ratings  a row for each of the reader's ratings, those that move the prediction most first: book_id, title, stars,
+             contribution and removal_effect (stars), through (words or null), pickup (or null)
+    """
+
+    book_id: Id
+    title: str
+    stars: float
+    mean: float
+    book_average: float
+    remainder: float
+    reasons: list[Reason]
+    ratings: pl.DataFrame
+
+
+def explain_book(speaker: Speaker, model: Model, readers: Readers, row: int, item_idx: int) -> Why:
+    """Everything about one prediction, for reader `row` of the block."""
+    books = np.array([item_idx], dtype=np.int32)
+    found = explain(model, readers, row, books)
+    effect = found.stars[:, None] - without_each(model, readers, row, books)
+    catalogue, mine = speaker.catalogue, found.shelf
+    n = len(mine.item_idx)
+    ratings = pl.DataFrame(
+        {
+            "book_id": catalogue.vocabulary.take(mine.item_idx),
+            "title": catalogue.titles(pl.Series(mine.item_idx)),
+            "stars": mine.stars,
+            "contribution": found.contributions[0],
+            "removal_effect": effect[0],
+            "through": pl.Series([speaker.link(found, 0, j) for j in range(n)], dtype=pl.String),
+            "pickup": pl.Series([None] * n if found.pickup is None else found.pickup[0], dtype=pl.Float32),
+        }
+    )
+    return Why(
+        book_id=catalogue.vocabulary.ids[item_idx],
+        title=catalogue.books["title"][item_idx],
+        stars=float(found.stars[0]),
+        mean=float(found.mean[0]),
+        book_average=float(found.book[0]),
+        remainder=float(found.remainder[0]),
+        reasons=speaker.reasons(found, 0),
+        ratings=ratings.sort(pl.col("contribution").abs(), descending=True, maintain_order=True),
+    )
+
+
+def reasons_column(speaker: Speaker, model: Model, readers: Readers, lists: Indices) -> pl.Series:
+    """A list of code, text, contribution and book_id for each book of each list, int32 [U, n]; -1 fills up."""
+    ids = speaker.catalogue.vocabulary.ids
+    rows = []
+    for row, listed in enumerate(lists):
+        found = explain(model, readers, row, listed[listed >= 0])
+        for place in range(len(found.books)):
+            said = [reason.row() for reason in speaker.reasons(found, place)]
+            for reason in said:
+                item_idx = reason.pop("item_idx")
+                reason["book_id"] = None if item_idx is None else ids[item_idx]
+            rows.append(said)
+    columns: dict[str, Any] = {"code": pl.String, "text": pl.String, "contribution": pl.Float64, "book_id": ids.dtype}
+    return pl.Series("reasons", rows, dtype=pl.List(pl.Struct(columns)))
