@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tiny_world import train_on, write_world
+
+from shelfwise.artifact import save_run
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,3 +26,17 @@ def test_scale(tmp_path: Path) -> None:
     assert 0 < small["data_memory"] <= small["memory"] < 16
     assert shown.splitlines()[-1].startswith(f"| {large['ratings']:,} | 150 |")
     assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_reasons_and_rules(tmp_path: Path) -> None:
+    save_run(train_on(write_world(tmp_path / "world"), model="bias"), tmp_path / "run")
+    for words in (
+        ["reasons.py", tmp_path / "run", "--predictions", "20", "--out", tmp_path],
+        ["rules.py", tmp_path / "run", "5"],
+    ):
+        command = [sys.executable, str(ROOT / "benchmarks" / str(words[0])), *map(str, words[1:])]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+        assert len(shown.splitlines()) >= 5
+    found = json.loads((tmp_path / "reasons.json").read_text())
+    assert found["predictions"] == 20
+    assert found["largest difference, stars"] < 1e-4
