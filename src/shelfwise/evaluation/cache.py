@@ -20,7 +20,7 @@ from shelfwise.evaluation.protocol import Exam
 from shelfwise.evaluation.report import Result
 from shelfwise.version import __version__
 
-FORMAT = 3  # raised when a baseline or a metric changes
+FORMAT = 4  # raised when a baseline or a metric changes
 
 
 class BaselineCache:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,6 +32,7 @@ TOP_K = 10
 # At most so many readers get a list when a model is measured; those are drawn at random, always the same.
 RANKED_READERS = 10_000
 CALIBRATION_BINS = 10
+SIMULATIONS = 2000  # of a perfect forecaster
 RANKING = {"ndcg": f"ndcg@{TOP_K}", "recall": f"recall@{TOP_K}", "reciprocal_rank": f"mrr@{TOP_K}"}
 
 
@@ -47,6 +49,7 @@ class Measures(Config):
     histogram    share of each star: true, and as the model names it
     reliability  for models with probabilities: bins by the stated probability of k stars or more, for each k
     miscalibration  mean of |stated - true| over those bins, for each k; of all ratings and by history
+    chance_miscalibration  what that would stay below in 95 of 100 cases if what is stated were the truth (simulated)
     """
 
     stars: dict[str, float]
@@ -57,6 +60,7 @@ class Measures(Config):
     histogram: dict[str, dict[str, float]] = Field(default_factory=dict)
     reliability: dict[str, list[dict[str, float]]] = Field(default_factory=dict)
     miscalibration: dict[str, dict[str, float]] = Field(default_factory=dict)
+    chance_miscalibration: dict[str, dict[str, float]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,9 @@ def measure(
         histogram=_histogram(answers.stars if answers.probabilities is None else answers.likely(target.scale), target),
         reliability={} if answers.probabilities is None else _reliability(answers.probabilities, target),
         miscalibration={} if answers.probabilities is None else _miscalibration(answers.probabilities, exam),
+        chance_miscalibration=(
+            {} if answers.probabilities is None else _chance_miscalibration(answers.probabilities, exam)
+        ),
     )
     return Measured(measures, readers.filter((pl.col("n") > 0) | pl.any_horizontal(pl.col("^.*@.*$").is_not_null())))
 
@@ -304,18 +311,39 @@ def _reliability(probabilities: npt.NDArray[Any], target: Ratings) -> dict[str, 
     }
 
 
-def _miscalibration(probabilities: npt.NDArray[Any], exam: Exam) -> dict[str, dict[str, float]]:
+def _by_history(exam: Exam) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """All ratings, then those of each length of history, bool [N]; none that is empty."""
     history = exam.segments["history"]
-    kinds = {"all": np.ones(len(probabilities), dtype=bool)}
-    kinds |= {label: history.codes == code for code, label in enumerate(history.labels)}
+    yield "all", np.ones(len(exam.target), dtype=bool)
+    for code, label in enumerate(history.labels):
+        if (history.codes == code).any():
+            yield label, history.codes == code
+
+
+def _miscalibration(probabilities: npt.NDArray[Any], exam: Exam) -> dict[str, dict[str, float]]:
     return {
         kind: {
             star: float(np.mean([abs(entry["stated"] - entry["true"]) for entry in bins]))
             for star, bins in _reliability(probabilities[at], exam.target.where(at)).items()
         }
-        for kind, at in kinds.items()
-        if at.any()
+        for kind, at in _by_history(exam)
     }
+
+
+def _chance_miscalibration(probabilities: npt.NDArray[Any], exam: Exam) -> dict[str, dict[str, float]]:
+    """Simulated: shares of Bernoulli draws in a bin are all but normal, with the variance that the stated ones give."""
+    rng = np.random.default_rng(0)
+    found: dict[str, dict[str, float]] = {}
+    for kind, at in _by_history(exam):
+        found[kind] = {}
+        for k, value in enumerate(exam.target.scale.values[1:], start=1):
+            bins = np.array_split(
+                np.sort(probabilities[at, k:].sum(axis=1).clip(0, 1)), min(CALIBRATION_BINS, at.sum())
+            )
+            deviations = np.array([np.sqrt((p * (1 - p)).sum()) / len(p) for p in bins])
+            misses = np.abs(rng.normal(0, deviations, (SIMULATIONS, len(bins)))).mean(axis=1)
+            found[kind][f"{value:g}"] = float(np.quantile(misses, 0.95))
+    return found
 
 
 def _histogram(named: npt.NDArray[Any], target: Ratings) -> dict[str, dict[str, float]]:
