@@ -340,20 +340,20 @@ class Recommender:
         if len(books) < n:
             members = [view.histories[row] for row in range(len(view.histories))]
             on_short(GROUP, explain_short(plan, members, n, len(books)))
-        listed = np.tile(np.array(books, dtype=np.int32), (len(readers), 1))
+        listed = np.array(books, dtype=np.int32)
         each = pl.DataFrame(
             {
                 "user_id": reader_ids.cast(pl.String).gather(np.repeat(np.arange(len(readers)), len(books))),
                 "stars": stars.ravel(),
-                "reasons": reasons_column(self._speaker, model, readers, listed),
+                "reasons": reasons_column(self._speaker, model, readers, np.tile(listed, (len(readers), 1))),
             }
         ).to_struct("members")
         by_book = np.arange(len(readers) * len(books)).reshape(len(readers), len(books)).T
         return pl.DataFrame(
             {
                 "rank": np.arange(1, len(books) + 1, dtype=np.int32),
-                "book_id": catalogue.vocabulary.take(books),
-                "title": catalogue.titles(pl.Series(books)),
+                "book_id": catalogue.vocabulary.take(listed),
+                "title": catalogue.titles(pl.Series(listed)),
                 "score": stars.min(axis=0) if how == "least-misery" else stars.mean(axis=0),
                 "members": pl.Series([each.gather(rows) for rows in by_book], dtype=pl.List(each.dtype)),
             }

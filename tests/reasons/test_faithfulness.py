@@ -99,3 +99,29 @@ def test_of_a_shelf_that_is_cut_the_ratings_left_out_contribute_nothing(run: Run
     assert (why.ratings["contribution"] == 0).sum() == len(RATINGS) - 2
     moved = float(why.ratings["contribution"].sum())
     assert why.mean + why.book_average + moved + why.remainder == pytest.approx(why.stars, abs=1e-4)
+
+
+def test_each_member_of_a_group_is_given_reasons_from_the_own_shelf(recommender: Recommender) -> None:
+    members = pl.Series([1, 2])
+    ids, shelves = recommender.run.catalogue.vocabulary.ids, recommender.run.shelves
+    found = recommender.recommend_group(members, n=2)
+    assert len(found)
+    named = 0
+    for each in found["members"].to_list():
+        assert [member["user_id"] for member in each] == ["1", "2"]
+        for member, reader_id in zip(each, members, strict=True):
+            assert member["reasons"]
+            row = int(recommender.run.readers.find(pl.Series([reader_id]))[0])
+            mine = {ids[int(i)] for i in shelves.take([row]).item_idx}
+            books = {reason["book_id"] for reason in member["reasons"]} - {None}
+            named += len(books)
+            assert books <= mine
+    assert named
+
+
+def test_a_group_that_has_read_everything_gets_an_empty_list(recommender: Recommender) -> None:
+    everybody, told = recommender.run.readers.ids, []
+    found = recommender.recommend_group(everybody, n=2, on_short=lambda who, why: told.append(str(why)))
+    assert found.columns == ["rank", "book_id", "title", "score", "members"]
+    assert not len(found)
+    assert told[0].startswith("0 of 2 books")
