@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,7 @@ def test_a_translation_changes_every_word(speaker: Speaker) -> None:
     translated = Speaker(speaker.catalogue, speaker.space, speaker.content, german)
     found = explained(2, [-0.3, 0.3, 0.0], pickup=[0.0, 0.1, 0.9], series=[0, 1, 0], author=[1, 0, 0])
     assert [r.text for r in translated.reasons(found, 0)] == ["<for>", "<pickup tags>", "<against>"]
+
+
+def test_a_model_that_adds_nothing_up_gives_no_reasons(speaker: Speaker) -> None:
+    assert speaker.reasons(replace(explained(2, [0.0, 0.0, 0.0]), adds_up=False), 0) == []

@@ -33,6 +33,7 @@ class Explanation:
     contributions  float32 [M, L]
     links          by name (LINKS): float32 [M, L], how strongly that ties the rated book to the other, 0 to 1
     pickup         float32 [M, L], what each rating adds to the score by which books are proposed, or None
+    adds_up        whether the model is a sum at all; if not, mean and book say nothing of the book's own average
     """
 
     books: Indices
@@ -43,6 +44,7 @@ class Explanation:
     contributions: Floats
     links: dict[str, Floats]
     pickup: Floats | None = None
+    adds_up: bool = True
 
     @property
     def remainder(self) -> Floats:
@@ -60,9 +62,8 @@ def explain(model: Model, readers: Readers, row: int, books: Indices) -> Explana
     shelf = readers.shelves.take([row])
     nothing = np.zeros((len(books), len(shelf.item_idx)), dtype=np.float32)
     plain = stars_of(model, model.fold_in(Shelves.empty(1)), 0, books)
-    return Explanation(
-        books, shelf, stars_of(model, readers, row, books), plain, np.zeros_like(plain), nothing, {}
-    )  # fmt: skip
+    stars = stars_of(model, readers, row, books)
+    return Explanation(books, shelf, stars, plain, np.zeros_like(plain), nothing, {}, adds_up=False)
 
 
 @singledispatch

@@ -58,8 +58,11 @@ class Speaker:
     def reasons(self, explanation: Explanation, place: int) -> list[Reason]:
         """Why the book at `place`: ratings that speak for it, whose readers pick it up, what speaks against it.
 
-        Only books on the shelf are named, and only through what ties them to the book.
+        Only books on the shelf are named, and only through what ties them to the book. Nothing is said where the model
+        adds nothing up.
         """
+        if not explanation.adds_up:
+            return []
         moved, shelf = explanation.contributions[place], explanation.shelf
         found, named = [], set()
         for code, most, order in (("for", MOST_FOR, np.argsort(-moved, kind="stable")),
