@@ -312,7 +312,7 @@ class Recommender:
                 frame = frame.with_columns(reasons_column(self._speaker, self.run.model, nobody, none.reshape(0, n)))
             yield frame
 
-    def recommend_group(
+    def recommend_group(  # noqa: PLR0913 - as recommend_all
         self,
         reader_ids: pl.Series,
         shelf: OutsideRatings | None = None,
@@ -321,12 +321,14 @@ class Recommender:
         how: GroupRule = "average",
         rules: Rules | None = None,
         feedback: Feedback | None = None,
+        why: bool = False,
         on_short: OnShort = ignore_short,
     ) -> pl.DataFrame:
-        """One list for several readers: rank, book_id, title, score, members (user_id, stars expected, reasons).
+        """One list for several readers: rank, book_id, title, score, members (user_id, stars expected).
 
         how       average of the members' stars, the lowest (least-misery), or fair-turns; see rules.group.group_list
         score     mean stars of the members, in least-misery the lowest
+        why       adds each member's reasons, as of recommend_all
         on_short  is told of the group as a whole
         """
         _check_length(n)
@@ -341,13 +343,12 @@ class Recommender:
             members = [view.histories[row] for row in range(len(view.histories))]
             on_short(GROUP, explain_short(plan, members, n, len(books)))
         listed = np.array(books, dtype=np.int32)
-        each = pl.DataFrame(
-            {
-                "user_id": reader_ids.cast(pl.String).gather(np.repeat(np.arange(len(readers)), len(books))),
-                "stars": stars.ravel(),
-                "reasons": reasons_column(self._speaker, model, readers, np.tile(listed, (len(readers), 1))),
-            }
-        ).to_struct("members")
+        names = reader_ids.cast(pl.String).gather(np.repeat(np.arange(len(readers)), len(books)))
+        columns = [names.alias("user_id"), pl.Series("stars", stars.ravel())]
+        if why:
+            lists = np.tile(listed, (len(readers), 1))
+            columns.append(reasons_column(self._speaker, model, readers, lists))
+        each = pl.DataFrame(columns).to_struct("members")
         by_book = np.arange(len(readers) * len(books)).reshape(len(readers), len(books)).T
         return pl.DataFrame(
             {

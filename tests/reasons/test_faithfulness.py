@@ -104,7 +104,7 @@ def test_of_a_shelf_that_is_cut_the_ratings_left_out_contribute_nothing(run: Run
 def test_each_member_of_a_group_is_given_reasons_from_the_own_shelf(recommender: Recommender) -> None:
     members = pl.Series([1, 2])
     ids, shelves = recommender.run.catalogue.vocabulary.ids, recommender.run.shelves
-    found = recommender.recommend_group(members, n=2)
+    found = recommender.recommend_group(members, n=2, why=True)
     assert len(found)
     named = 0
     for each in found["members"].to_list():
@@ -121,7 +121,7 @@ def test_each_member_of_a_group_is_given_reasons_from_the_own_shelf(recommender:
 
 def test_a_group_that_has_read_everything_gets_an_empty_list(recommender: Recommender) -> None:
     everybody, told = recommender.run.readers.ids, []
-    found = recommender.recommend_group(everybody, n=2, on_short=lambda who, why: told.append(str(why)))
+    found = recommender.recommend_group(everybody, n=2, why=True, on_short=lambda who, why: told.append(str(why)))
     assert found.columns == ["rank", "book_id", "title", "score", "members"]
     assert not len(found)
     assert told[0].startswith("0 of 2 books")

@@ -92,6 +92,14 @@ def print_frame(frame: pl.DataFrame, *, as_json: bool) -> None:
     print_table("", shown.columns, shown.iter_rows())
 
 
+def reasons_as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Reasons as one text, for tables that cannot hold lists."""
+    if "reasons" not in frame.columns:
+        return frame
+    words = pl.col("reasons").list.eval(pl.element().struct.field("text")).list.join("; ")
+    return frame.with_columns(words)
+
+
 def write_frames(frames: Iterable[pl.DataFrame], path: Path) -> int:
     """Frames of the same columns to one CSV or Parquet file, replaced at once; returns the rows written.
 

@@ -18,6 +18,7 @@ from shelfwise.experiment import evaluate as evaluate_run
 from shelfwise.rules import Rules
 
 
+@rule_options.takes_rules
 def evaluate(
     context: typer.Context,
     run: options.RunFolder,
@@ -30,24 +31,6 @@ def evaluate(
     order: options.ListOrder = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="F", help="Write the report as one page.")] = None,
     as_json: options.AsJson = False,
-    rules_file: rule_options.RulesFile = None,
-    list_kind: rule_options.List = None,
-    first_unread: rule_options.FirstUnread = None,
-    per_author: rule_options.PerAuthor = None,
-    per_series: rule_options.PerSeries = None,
-    diversity: rule_options.Diversity = None,
-    obscurity: rule_options.Obscurity = None,
-    language: rule_options.Language = None,
-    year_from: rule_options.YearFrom = None,
-    year_to: rule_options.YearTo = None,
-    tag: rule_options.Tag = None,
-    not_tag: rule_options.NotTag = None,
-    author: rule_options.Author = None,
-    not_author: rule_options.NotAuthor = None,
-    series: rule_options.Series = None,
-    holdings: rule_options.Holdings = None,
-    exclude: rule_options.Exclude = None,
-    pins: rule_options.Pins = None,
 ) -> None:
     """Measure a run beside the baselines, on its own test part or on other ratings.
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict
 from typing import Annotated
 
-import polars as pl
 import typer
 
 from shelfwise.cli import options
@@ -58,11 +57,3 @@ def _sum(why: Why) -> str:
         f"{why.remainder:+.2f} remainder",
     )
     return f"{why.title}: {why.stars:.2f} stars = {why.mean:.2f} mean {' '.join(parts)}"
-
-
-def texts(frame: pl.DataFrame) -> pl.DataFrame:
-    """Reasons as one text, for tables that cannot hold lists."""
-    if "reasons" not in frame.columns:
-        return frame
-    words = pl.col("reasons").list.eval(pl.element().struct.field("text")).list.join("; ")
-    return frame.with_columns(words)

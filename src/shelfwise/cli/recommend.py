@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from shelfwise.cli import options, rule_options
-from shelfwise.cli.console import print_frame, progress, say, write_frames
-from shelfwise.cli.explain import texts
+from shelfwise.cli.console import print_frame, progress, reasons_as_text, say, write_frames
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.ratings import READER_NAMES, id_column
 from shelfwise.data.tables import need_column, read_table
@@ -21,6 +20,7 @@ from shelfwise.rules import Feedback, Shortfall
 from shelfwise.rules.plan import OnShort
 
 
+@rule_options.takes_rules
 def recommend(
     context: typer.Context,
     run: options.RunFolder,
@@ -36,24 +36,6 @@ def recommend(
     order: options.ListOrder = None,
     why: Annotated[bool, typer.Option("--why", help="Add reasons.")] = False,
     as_json: options.AsJson = False,
-    rules_file: rule_options.RulesFile = None,
-    list_kind: rule_options.List = None,
-    first_unread: rule_options.FirstUnread = None,
-    per_author: rule_options.PerAuthor = None,
-    per_series: rule_options.PerSeries = None,
-    diversity: rule_options.Diversity = None,
-    obscurity: rule_options.Obscurity = None,
-    language: rule_options.Language = None,
-    year_from: rule_options.YearFrom = None,
-    year_to: rule_options.YearTo = None,
-    tag: rule_options.Tag = None,
-    not_tag: rule_options.NotTag = None,
-    author: rule_options.Author = None,
-    not_author: rule_options.NotAuthor = None,
-    series: rule_options.Series = None,
-    holdings: rule_options.Holdings = None,
-    exclude: rule_options.Exclude = None,
-    pins: rule_options.Pins = None,
     feedback: rule_options.FeedbackFile = None,
     group: rule_options.Group = None,
 ) -> None:
@@ -78,9 +60,9 @@ def recommend(
     with progress() as on_progress:
         if group is not None and reader_ids is not None:
             frame = recommender.recommend_group(
-                reader_ids, outside, n=n, how=group, rules=rules, feedback=marks, on_short=on_short
+                reader_ids, outside, n=n, how=group, rules=rules, feedback=marks, why=why, on_short=on_short
             )
-            frames = iter([frame if as_json else _members_as_text(frame, why=why)])
+            frames = iter([frame if as_json else _members_as_text(frame)])
         else:
             frames = recommender.recommend_all(
                 reader_ids,
@@ -93,14 +75,14 @@ def recommend(
                 on_short=on_short,
             )
         if out is not None:
-            n_rows = write_frames(map(texts, frames) if out.suffix == ".csv" else frames, out)
+            n_rows = write_frames(map(reasons_as_text, frames) if out.suffix == ".csv" else frames, out)
         else:
             frame = pl.concat(list(frames))
     rule_options.say_short(shorts)
     if out is not None:
         say(f"wrote {n_rows:,} rows to {out}")
     else:
-        print_frame(frame if as_json else texts(frame), as_json=as_json)
+        print_frame(frame if as_json else reasons_as_text(frame), as_json=as_json)
 
 
 def _reader_ids(
@@ -137,16 +119,15 @@ def _read_feedback(recommender: Recommender, path: Path | None, ids: IdSpace | N
     return feedback
 
 
-def _members_as_text(frame: pl.DataFrame, *, why: bool) -> pl.DataFrame:
-    """The list of a group with its members as 'ann 4.21; bob 3.90', with reasons in brackets."""
-    said = [
-        "; ".join(
-            f"{m['user_id']} {m['stars']:.2f}" + (f" ({', '.join(r['text'] for r in m['reasons'])})" if why else "")
-            for m in members
-        )
-        for members in frame["members"].to_list()
-    ]
+def _members_as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """The list of a group with its members as 'ann 4.21; bob 3.90', with reasons, where there are any, in brackets."""
+    said = ["; ".join(map(_member_as_text, members)) for members in frame["members"].to_list()]
     return frame.with_columns(pl.Series("members", said, dtype=pl.String))
+
+
+def _member_as_text(member: dict[str, Any]) -> str:
+    reasons = ", ".join(reason["text"] for reason in member.get("reasons", []))
+    return f"{member['user_id']} {member['stars']:.2f}" + (f" ({reasons})" if reasons else "")
 
 
 def _n_unknown(reader_ids: pl.Series, recommender: Recommender, outside: OutsideRatings | None) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,11 +90,50 @@ Group = Annotated[
 ]
 
 
+RULES = {
+    "rules_file": RulesFile,
+    "list_kind": List,
+    "first_unread": FirstUnread,
+    "per_author": PerAuthor,
+    "per_series": PerSeries,
+    "diversity": Diversity,
+    "obscurity": Obscurity,
+    "language": Language,
+    "year_from": YearFrom,
+    "year_to": YearTo,
+    "tag": Tag,
+    "not_tag": NotTag,
+    "author": Author,
+    "not_author": NotAuthor,
+    "series": Series,
+    "holdings": Holdings,
+    "exclude": Exclude,
+    "pins": Pins,
+}
+
+
+def takes_rules(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options of RULES after its own; it finds them in its context, for read_rules."""
+    own = inspect.signature(command, eval_str=True)
+    rules = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=kind)
+        for name, kind in RULES.items()
+    ]
+
+    @wraps(command)
+    def with_rules(**given: Any) -> None:
+        command(**{name: value for name, value in given.items() if name in own.parameters})
+
+    parameters = [*own.parameters.values(), *rules]
+    with_rules.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_rules.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_rules
+
+
 def read_rules(options: Mapping[str, Any], catalogue: Catalogue, ids: IdSpace | None) -> Rules:
     """The rules in the file of --rules and those among `options`, which win; book lists are read.
 
-    options  of the command as its context has them, by name of the parameter: so a command that takes a rule need
-             only declare it. Raises ConfigError, DataError.
+    options  of the command as its context has them, by name of the parameter. Raises ConfigError, DataError.
     """
     file = None if options["rules_file"] is None else Path(options["rules_file"])
     settings = {} if file is None else read_toml(file)

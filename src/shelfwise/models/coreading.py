@@ -143,7 +143,9 @@ def inverted(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     factor, info = scipy.linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
     inverse, info_inverse = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if info or info_inverse:
-        raise FitError("a matrix of books by books cannot be inverted", hint="raise l2")
+        raise FitError(
+            "a matrix of books by books cannot be inverted", hint="give its diagonal more weight (l2, noise)"
+        )
     for start in range(0, len(inverse), BOOKS_AT_ONCE):  # spotri fills the lower triangle only
         end = start + BOOKS_AT_ONCE
         inverse[start:end, end:] = inverse[end:, start:end].T

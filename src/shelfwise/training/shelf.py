@@ -30,7 +30,7 @@ from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
 from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
-from shelfwise.training.book_prior import BookPrior
+from shelfwise.training.book_prior import BARE, FULL, BookPrior
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
@@ -195,7 +195,7 @@ def _expectations(known: Known, count: Tensor, config: ShelfConfig) -> Callable[
     By a Gaussian process over books; by ridge regressions beyond dense_books, and without content.
     """
     if config.content and len(count) <= config.dense_books:
-        full, bare = (BookPrior.fit(known.traits, count, about=about) for about in (True, False))
+        full, bare = (BookPrior.fit(known.traits, count, weights) for weights in (FULL, BARE))
 
         def by_others(total: Tensor) -> tuple[Tensor, Tensor]:
             means = total / count.clamp(min=1)
