@@ -273,6 +273,17 @@ def test_floats_are_found_only_where_they_are_whole(ids: list[int], asked: list[
     assert found == [expected.index(int(a)) if a in expected else -1 for a in asked]
 
 
+NEAR, ANY = st.integers(-50, 50), st.integers(-(2**63), 2**63 - 1)
+
+
+@given(st.lists(NEAR, min_size=1, max_size=20) | st.lists(NEAR | ANY, min_size=1, max_size=20), st.lists(NEAR | ANY))
+def test_numbers_are_found_whether_they_lie_close_together_or_far_apart(ids: list[int], wanted: list[int]) -> None:
+    places = {number: place for place, number in enumerate(sorted(set(ids)))}
+    found = Vocabulary(ids).find(pl.Series(wanted + ids, dtype=pl.Int64))
+    assert found.tolist() == [places.get(number, -1) for number in wanted + ids]
+    assert found.dtype == np.int32
+
+
 def test_the_empty_vocabulary_knows_nothing() -> None:
     empty = Vocabulary([])
     assert len(empty) == 0

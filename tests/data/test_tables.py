@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from shelfwise.data import tables
 from shelfwise.data.ratings import Columns, read_ratings
 from shelfwise.data.tables import content_digest, find_table, normalise, read_table
 from shelfwise.errors import BadValueError, DataError, FormatError, MissingColumnError, MissingDataError
@@ -223,3 +227,11 @@ def test_find_table_takes_the_first_suffix_that_exists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["User ID", " user-id ", "USER_ID", "user.id"])
 def test_column_names_are_compared_loosely(name: str) -> None:
     assert normalise(name) == "user_id"
+
+
+@given(st.text(alphabet='01a,."\n\t', max_size=40), st.integers(1, 9))
+def test_leading_zeros_are_seen_wherever_the_scan_is_cut(text: str, scanned: int) -> None:
+    content = text.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "SCANNED_BYTES", scanned)
+        assert tables._has_leading_zeros(content) == (re.search(rb'[\n",\t]0\d', content) is not None)

@@ -70,7 +70,8 @@ def audit(data: DataSet, ratings: Ratings, cleaning: Cleaning, parts: Parts | No
     at_cap = int((rated == rated.max()).sum())
     capped = rated.max() >= 20 and at_cap >= CAPPED_SHARE * len(rated)
     values, counts = np.unique(ratings.stars, return_counts=True)
-    out_of_scale = int((~data.ratings.scale.contains(data.ratings.frame["stars"].to_numpy())).sum())
+    stars, n = data.ratings.frame["stars"].value_counts(name="n").get_columns()
+    out_of_scale = int(n.filter(pl.Series(~data.ratings.scale.contains(stars.to_numpy()))).sum())
     events = data.events
     return Audit(
         name=data.name,

@@ -164,7 +164,7 @@ def read_ratings(
     time_column = pick_column(raw, TIME_NAMES, path, columns.time)
     if time_column is not None:
         frame = frame.with_columns(parse_time(raw[time_column], path).alias("time"))
-    return RatingsTable(frame, path, scale or guess_scale(stars.to_numpy()), space)
+    return RatingsTable(frame, path, scale or guess_scale(stars), space)
 
 
 def id_column(raw: pl.DataFrame, column: str, path: Path, what: str) -> pl.Series:
@@ -215,9 +215,9 @@ def parse_time(column: pl.Series, path: Path) -> pl.Series:
 
 def check_scale(table: RatingsTable) -> None:
     """Raise BadValueError for the first stars outside the table's scale."""
-    inside = table.scale.contains(table.frame["stars"].to_numpy())
-    if inside.all():
+    if table.scale.contains(table.frame["stars"].unique().to_numpy()).all():
         return
+    inside = table.scale.contains(table.frame["stars"].to_numpy())
     row = int(np.argmin(inside))
     value = table.frame["stars"][row]
     hint = "correct or remove these rows, or give the scale with --scale LOW-HIGH"
@@ -243,65 +243,84 @@ def clean(
 
     Raises BadValueError, UnknownBookError, DuplicateError, FormatError when nothing is left.
     """
-    frame = table.frame.with_row_index("row")
+    keep = np.ones(len(table.frame), dtype=np.bool_)
     if out_of_scale == "error":
         check_scale(table)
     else:
-        frame = frame.filter(pl.Series(table.scale.contains(table.frame["stars"].to_numpy())))
-    unknown = frame.filter(pl.col("book_id").is_null())
-    if len(unknown) and unknown_books == "error":
+        keep &= table.scale.contains(table.frame["stars"].to_numpy())
+    unknown = table.frame["book_id"].is_null().to_numpy() & keep
+    unknown_ids = table.frame["raw_book_id"].filter(pl.Series(unknown))
+    if len(unknown_ids) and unknown_books == "error":
         raise UnknownBookError(
-            f"{table.path}, row {unknown['row'][0] + 2}: book {unknown['raw_book_id'][0]!r} is not in the catalogue "
-            f"({len(unknown)} such rows)",
+            f"{table.path}, row {np.argmax(unknown) + 2}: book {unknown_ids[0]!r} is not in the catalogue "
+            f"({len(unknown_ids)} such rows)",
             hint="add the book to the catalogue, or leave such rows out with --unknown-books keep-out",
         )
-    frame = frame.filter(pl.col("book_id").is_not_null())
-    pairs = ["user_id", "book_id"]
-    n_exact = len(frame) - frame.select(*pairs, "stars").n_unique()
-    repeated = frame.filter(pl.struct(pairs).is_duplicated())
-    n_pairs = repeated.select(pairs).n_unique()
-    conflicting = repeated.group_by(pairs).agg(pl.col("stars").n_unique().alias("n")).filter(pl.col("n") > 1)
-    kept = _without_repeats(frame, repeated, duplicates, table)
-    if not len(kept):
+    keep &= ~unknown
+    if not keep.any():
         raise FormatError(f"{table.path}: no rating is left", hint="check that its book ids are the catalogue's")
-    ratings = index_ratings(kept, Vocabulary(kept["user_id"]), catalogue.vocabulary, table.scale)
-    return ratings, Cleaning(
+    frame = table.frame if keep.all() else table.frame.filter(pl.Series(keep))
+    ratings = index_ratings(frame, Vocabulary(frame["user_id"]), catalogue.vocabulary, table.scale)
+    met = Cleaning(
         duplicates=duplicates,
         n_rows=len(table.frame),
-        n_exact_duplicates=n_exact,
-        n_repeated=len(repeated) - n_pairs,
-        n_conflicting_pairs=len(conflicting),
-        n_unknown_book_rows=len(unknown),
-        unknown_books=unknown["raw_book_id"].cast(pl.String).unique(maintain_order=True).head(10).to_list(),
+        n_unknown_book_rows=len(unknown_ids),
+        unknown_books=unknown_ids.unique(maintain_order=True).head(10).cast(pl.String).to_list(),
+        n_kept=len(ratings),
+    )
+    repeated = _repeated(ratings)
+    if not len(repeated):
+        return ratings, met
+    if duplicates == "error":
+        row = int(repeated["row"][0])
+        raise DuplicateError(
+            f"{table.path}, row {np.flatnonzero(keep)[row] + 2}: reader {frame['user_id'][row]!r} rates book "
+            f"{frame['book_id'][row]!r} more than once ({len(repeated)} such rows)",
+            hint="choose a rule with --duplicates first|last|mean|drop",
+        )
+    ratings = _without_repeats(ratings, repeated, duplicates)
+    if not len(ratings):
+        raise FormatError(f"{table.path}: no rating is left", hint="every pair is rated twice: choose another rule")
+    by_pair = repeated.group_by("pair").agg(pl.col("stars").n_unique())
+    return ratings, replace(
+        met,
+        n_exact_duplicates=len(repeated) - int(by_pair["stars"].sum()),
+        n_repeated=len(repeated) - len(by_pair),
+        n_conflicting_pairs=int((by_pair["stars"] > 1).sum()),
         n_kept=len(ratings),
     )
 
 
-def _without_repeats(
-    frame: pl.DataFrame, repeated: pl.DataFrame, duplicates: Duplicates, table: RatingsTable
-) -> pl.DataFrame:
-    """One row per pair, in file order, by the rule `duplicates`."""
-    pairs = ["user_id", "book_id"]
-    if not len(repeated):
-        return frame
-    if duplicates == "error":
-        first = repeated.row(0, named=True)
-        raise DuplicateError(
-            f"{table.path}, row {first['row'] + 2}: reader {first['user_id']!r} rates book {first['book_id']!r} "
-            f"more than once ({len(repeated)} such rows)",
-            hint="choose a rule with --duplicates first|last|mean|drop",
-        )
-    if duplicates == "drop":
-        return frame.join(repeated.select(pairs).unique(), on=pairs, how="anti", maintain_order="left")
+def _repeated(ratings: Ratings) -> pl.DataFrame:
+    """The rows whose reader-book pair occurs more than once, in order: row, pair, stars."""
+    pairs = ratings.user_idx.astype(np.int64) * ratings.n_books + ratings.item_idx
+    ordered = np.sort(pairs)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    rows = np.zeros(0, dtype=np.int64)
+    if len(again):
+        rows = np.flatnonzero(again[np.searchsorted(again, pairs).clip(max=len(again) - 1)] == pairs)
+    return pl.DataFrame({"row": rows, "pair": pairs[rows], "stars": ratings.stars[rows]})
+
+
+def _without_repeats(ratings: Ratings, repeated: pl.DataFrame, duplicates: Duplicates) -> Ratings:
+    """One row per pair, in file order, by the rule `duplicates`; of what _repeated() finds."""
+    keep = np.ones(len(ratings), dtype=np.bool_)
+    keep[repeated["row"].to_numpy()] = False
+    if duplicates != "drop":
+        which: Literal["first", "last"] = "last" if duplicates == "last" else "first"
+        keep[repeated.unique("pair", keep=which)["row"].to_numpy()] = True
     if duplicates == "mean":
-        means = repeated.group_by(pairs).agg(pl.col("stars").mean().alias("mean"))
-        frame = frame.join(means, on=pairs, how="left", maintain_order="left")
-        on_scale = pl.Series("mean", table.scale.round(frame["mean"].fill_null(table.scale.low).to_numpy()))
-        frame = frame.with_columns(
-            pl.when(pl.col("mean").is_null()).then("stars").otherwise(on_scale).alias("stars")
-        ).drop("mean")
-    keep: Literal["first", "last"] = "last" if duplicates == "last" else "first"
-    return frame.unique(pairs, keep=keep, maintain_order=True)
+        means = repeated.group_by("pair").agg(pl.col("row").min(), pl.col("stars").cast(pl.Float64).mean())
+        stars = ratings.stars.copy()
+        stars[means["row"].to_numpy()] = ratings.scale.round(means["stars"].to_numpy())
+        ratings = replace(ratings, stars=stars)
+    ratings = ratings.where(keep)
+    left = np.bincount(ratings.user_idx, minlength=ratings.n_readers) > 0
+    if left.all():
+        return ratings
+    places = (np.cumsum(left) - 1).astype(np.int32)
+    readers = Vocabulary(ratings.readers.ids.filter(pl.Series(left)))
+    return replace(ratings, user_idx=places[ratings.user_idx], readers=readers)
 
 
 def index_ratings(frame: pl.DataFrame, readers: Vocabulary, books: Vocabulary, scale: Scale) -> Ratings:
@@ -310,7 +329,7 @@ def index_ratings(frame: pl.DataFrame, readers: Vocabulary, books: Vocabulary, s
     return Ratings(
         readers.find(frame["user_id"]),
         books.find(frame["book_id"]),
-        frame["stars"].to_numpy().astype(np.float32),
+        frame["stars"].to_numpy().astype(np.float32, copy=False),
         readers,
         books,
         scale,

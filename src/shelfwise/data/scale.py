@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from shelfwise.errors import ConfigError
 
@@ -68,9 +69,12 @@ class Scale:
 KNOWN_SCALES = (Scale(1, 5), Scale(0.5, 5, 0.5), Scale(0.25, 5, 0.25), Scale(1, 10), Scale(0.5, 10, 0.5))
 
 
-def guess_scale(stars: npt.ArrayLike) -> Scale:
+def guess_scale(stars: pl.Series | npt.ArrayLike) -> Scale:
     """The first of KNOWN_SCALES that holds at least 99 % of `stars`, else the one that holds most."""
-    shares = [float(np.mean(scale.contains(stars))) for scale in KNOWN_SCALES]
+    column = stars if isinstance(stars, pl.Series) else pl.Series(np.asarray(stars))
+    values, counts = column.alias("stars").value_counts(name="n").get_columns()
+    weights = counts.to_numpy() / max(len(column), 1)
+    shares = [float(weights[scale.contains(values.to_numpy())].sum()) for scale in KNOWN_SCALES]
     fitting = [scale for scale, share in zip(KNOWN_SCALES, shares, strict=True) if share >= 0.99]
     return fitting[0] if fitting else KNOWN_SCALES[int(np.argmax(shares))]
 

@@ -15,12 +15,14 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from shelfwise.errors import BadValueError, FormatError, MissingColumnError, MissingDataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.zip", ".csv.gz", ".tsv", ".tsv.zip", ".tsv.gz")
 HEAD_ROWS = 10_000
+SCANNED_BYTES = 1 << 22
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -74,13 +76,14 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False
     separator = "\t" if ".tsv" in path.suffixes else ","
     content = read_bytes(path)
     header = _check_text(content, path, separator)
-    content = content.rstrip(b"\r\n")  # blank lines at the end are no rows
+    if content.endswith((b"\n\n", b"\n\r\n")):  # blank lines at the end are no rows
+        content = content.rstrip(b"\r\n")
     options = {"separator": separator, "null_values": [""]}
     try:
         if all_text:
             return pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
         zeros = []
-        if re.search(rb'[\n",\t]0\d', content):
+        if _has_leading_zeros(content):
             texts = pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
             zeros = [c for c in header if texts[c].str.contains(r"^0\d").any()]
         overrides = {c: pl.String for c in (*text, *zeros) if c in header}
@@ -106,12 +109,13 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 
 def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
     """Refuse what is no UTF-8 text with a header; return the header's names."""
-    if not content.strip():
+    if not content or content.isspace():
         raise FormatError(f"{path} is empty", hint="it needs a header line and at least one row")
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise FormatError(f"{path} is UTF-16 text", hint="save it as UTF-8")
     try:
-        content.decode("utf-8")
+        if not content.isascii():
+            content.decode("utf-8")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         raise FormatError(
@@ -122,7 +126,8 @@ def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
     if nul >= 0:
         row = content.count(b"\n", 0, nul) + 1
         raise FormatError(f"{path}, row {row}: a NUL byte", hint="the file is damaged or not text: export it again")
-    first = content.lstrip(b"\xef\xbb\xbf").split(b"\n", 1)[0].decode("utf-8").rstrip("\r")
+    end = content.find(b"\n")
+    first = content[: end if end >= 0 else None].removeprefix(b"\xef\xbb\xbf").decode("utf-8").rstrip("\r")
     if not first.strip():
         raise FormatError(f"{path}, row 1: an empty line where the header should be", hint="remove it")
     try:
@@ -140,6 +145,18 @@ def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
     if repeated:
         raise FormatError(f"{path}: column {repeated[0]!r} stands twice in the header", hint="rename one of them")
     return header
+
+
+def _has_leading_zeros(content: bytes) -> bool:
+    """Whether a field (or what looks like one, in quotes) begins with a zero before another digit."""
+    for start in range(0, len(content), SCANNED_BYTES):
+        block = np.frombuffer(content, np.uint8)[max(start - 1, 0) : start + SCANNED_BYTES + 1]
+        zeros = 1 + np.flatnonzero(block[1:-1] == ord("0"))
+        starts_field = np.isin(block[zeros - 1], np.frombuffer(b'\n",\t', np.uint8))
+        after = block[zeros[starts_field] + 1]
+        if ((after >= ord("0")) & (after <= ord("9"))).any():
+            return True
+    return False
 
 
 def _explain_ragged(content: bytes, path: Path, separator: str, width: int, *, strict: bool) -> None:

@@ -15,6 +15,7 @@ from shelfwise.errors import BadValueError
 
 Id = int | str
 Indices = npt.NDArray[np.int32]
+CLOSE = 16  # numbers of a span for each id in it, up to which an array gives the index of each
 
 
 class Vocabulary:
@@ -57,9 +58,7 @@ class Vocabulary:
             and len(self)
             and not series.null_count()
         ):
-            wanted_ids = series.to_numpy()
-            at = np.searchsorted(self._numbers, wanted_ids).clip(max=len(self) - 1)
-            return np.where(self._numbers[at] == wanted_ids, at, -1).astype(np.int32)
+            return self._find_numbers(series.to_numpy())
         if series.dtype.is_float() and self.ids.dtype == pl.Int64:
             series = series.set(series.fill_nan(None) != series.round(), None)
         wanted = series.cast(self.ids.dtype, strict=False)
@@ -70,6 +69,31 @@ class Vocabulary:
         place = self.ids.search_sorted(wanted.fill_null(self.ids[0])).clip(0, len(self) - 1)
         known = (self.ids.gather(place) == wanted).fill_null(False).to_numpy()
         return np.where(known, place.to_numpy(), -1).astype(np.int32)
+
+    def _find_numbers(self, ids: npt.NDArray[Any]) -> Indices:
+        numbers, places = self._numbers, self._places
+        if places is None:
+            at = np.searchsorted(numbers, ids).clip(max=len(self) - 1)
+            return np.where(numbers[at] == ids, at, -1).astype(np.int32)
+        found: Indices
+        if not len(ids) or (ids.min() >= numbers[0] and ids.max() <= numbers[-1]):
+            found = places[ids - numbers[0]]
+            return found
+        outside = (ids < numbers[0]) | (ids > numbers[-1])
+        found = places[np.where(outside, numbers[0], ids) - numbers[0]]
+        found[outside] = -1
+        return found
+
+    @cached_property
+    def _places(self) -> Indices | None:
+        """Of whole numbers that lie close together: the index of the lowest, the next, ..., -1 where there is none."""
+        numbers = self._numbers
+        span = int(numbers[-1]) - int(numbers[0]) + 1
+        if span > CLOSE * len(numbers):
+            return None
+        places = np.full(span, -1, dtype=np.int32)
+        places[numbers - numbers[0]] = np.arange(len(numbers))
+        return places
 
     @cached_property
     def _numbers(self) -> npt.NDArray[np.int64]:
