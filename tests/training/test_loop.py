@@ -17,8 +17,11 @@ from shelfwise.training.settings import Checkpoint, LoopSettings
 SETTINGS = LoopSettings(epochs=4, batch_size=8, patience=4, adam_epochs=1)
 
 
-def make_task(seed: int = 0, *, kill_at: int | None = None, scale: float = 1.0) -> Task:
-    """A small regression with dropout; with kill_at the process gets SIGTERM at that batch."""
+def make_task(seed: int = 0, *, kill_at: int | None = None, scale: float = 1.0, drawn: bool = False) -> Task:
+    """A small regression with dropout; with kill_at the process gets SIGTERM at that batch.
+
+    drawn  the order of rows is drawn from torch's random state, as everything else is
+    """
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(100, 5, generator=generator) * scale
     y = x @ torch.arange(5.0) + 0.1 * torch.randn(100, generator=generator)
@@ -38,21 +41,22 @@ def make_task(seed: int = 0, *, kill_at: int | None = None, scale: float = 1.0) 
         with torch.no_grad():
             return float(loss(torch.arange(100)))
 
-    return Task(network, loss, 100, validate)
+    return Task(network, loss, 100, validate, (lambda: int(torch.randint(1 << 40, ()))) if drawn else None)
 
 
 def weights(task: Task) -> list[Tensor]:
     return [value.clone() for value in task.network.state_dict().values()]
 
 
+@pytest.mark.parametrize("drawn", [False, True])
 @pytest.mark.parametrize("kill_at", [1, 5, 13, 14, 20, 33, 41, 52])
-def test_a_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, kill_at: int) -> None:
-    unbroken = make_task()
+def test_a_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, kill_at: int, *, drawn: bool) -> None:
+    unbroken = make_task(drawn=drawn)
     history = train_network(unbroken, SETTINGS, seed=3)
     checkpoint = Checkpoint(tmp_path / "run" / "checkpoint.safetensors", "same")
     with pytest.raises(StoppedError, match="kept in"):
-        train_network(make_task(kill_at=kill_at), SETTINGS, seed=3, checkpoint=checkpoint)
-    resumed = make_task(seed=99)
+        train_network(make_task(kill_at=kill_at, drawn=drawn), SETTINGS, seed=3, checkpoint=checkpoint)
+    resumed = make_task(seed=99, drawn=drawn)
     again = train_network(resumed, SETTINGS, seed=3, checkpoint=checkpoint)
     assert all(torch.equal(a, b) for a, b in zip(weights(unbroken), weights(resumed), strict=True))
     assert [entry["valid_mse"] for entry in history] == [entry["valid_mse"] for entry in again]

@@ -2,7 +2,7 @@
 
     mf      Linear(p_u * q_i)
     ncf     Linear([p_u * q_i, MLP([p'_u, q'_i])])                    NeuMF (He et al., WWW 2017)
-    hybrid  Linear([p_u * q_i, MLP([p'_u, q'_i]), content_i])         content enters the last layer only
+    hybrid  Linear([content_i, p_u * q_i, MLP([p'_u, q'_i])])         content enters the last layer only
 
 Embeddings start at N(0, 0.01), layers at Xavier's uniform; the MLP halves its width layer by layer, with dropout before
 each. Here for comparison: the default recipes of the same names do far better (docs/models.md).
@@ -10,6 +10,7 @@ each. Here for comparison: the default recipes of the same names do far better (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -63,7 +64,13 @@ class BookNetwork(nn.Module):
 
     content: Tensor | None
 
-    def __init__(self, config: NotebookConfig, n_books: int, content: Tensor | None) -> None:
+    def __init__(
+        self,
+        config: NotebookConfig,
+        n_books: int,
+        content: Tensor | None,
+        dropout: Callable[[float], nn.Module] = nn.Dropout,
+    ) -> None:
         super().__init__()
         self.gmf = nn.Embedding(n_books, config.embedding_dim)
         self.mlp_book = self.mlp = None
@@ -74,28 +81,27 @@ class BookNetwork(nn.Module):
             width = 2 * config.mlp_dim
             for place in range(config.layers):
                 drop = config.first_dropout if place == 0 else config.dropout
-                layers += [nn.Dropout(drop), nn.Linear(width, width // 2), nn.ReLU()]
+                layers += [dropout(drop), nn.Linear(width, width // 2), nn.ReLU()]
                 width //= 2
             self.mlp = nn.Sequential(*layers)
             n_inputs += width
         self.register_buffer("content", content)
         n_content = 0 if content is None else content.shape[1]
-        self.path_widths = [config.embedding_dim, n_inputs - config.embedding_dim, n_content]
+        self.path_widths = [n_content, config.embedding_dim, n_inputs - config.embedding_dim]
         self.last = nn.Linear(n_inputs + n_content, 1)
 
     def forward(self, readers: dict[str, Tensor], item_idx: Tensor) -> Tensor:
         """Stars [B] of B pairs: rows of readers by path, and book indices."""
-        parts = [readers["gmf"] * self.gmf(item_idx)]
+        parts = [] if self.content is None else [self.content[item_idx]]
+        parts.append(readers["gmf"] * self.gmf(item_idx))
         if self.mlp is not None and self.mlp_book is not None:
             parts.append(self.mlp(torch.cat([readers["mlp"], self.mlp_book(item_idx)], -1)))
-        if self.content is not None:
-            parts.append(self.content[item_idx])
         stars: Tensor = self.last(torch.cat(parts, -1))[:, 0]
         return stars
 
     def all_books(self, readers: dict[str, Tensor]) -> Tensor:
         """What forward gives for U readers and every book, [U, I], with each half of the first layer done once."""
-        gmf, mlp, content = torch.split(self.last.weight[0], self.path_widths)
+        content, gmf, mlp = torch.split(self.last.weight[0], self.path_widths)
         stars: Tensor = (readers["gmf"] * gmf) @ self.gmf.weight.T + self.last.bias
         if self.content is not None:
             stars = stars + self.content @ content

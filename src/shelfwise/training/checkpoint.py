@@ -20,7 +20,7 @@ from shelfwise.data.files import atomic_write, output_errors
 from shelfwise.errors import CorruptRunError, RunExistsError
 from shelfwise.training.settings import Checkpoint
 
-SCALARS = ("epoch", "batch", "loss_sum", "seconds", "best_mse", "epochs_since_best", "history")
+SCALARS = ("epoch", "batch", "order_seed", "loss_sum", "seconds", "best_mse", "epochs_since_best", "history")
 
 
 @dataclass
@@ -31,6 +31,7 @@ class State:
     best: dict[str, Tensor]
     epoch: int = 0
     batch: int = 0
+    order_seed: int = 0
     loss_sum: float = 0.0
     seconds: float = 0.0
     best_mse: float = math.inf
@@ -42,9 +43,8 @@ class State:
         """Before the first batch."""
         return cls(optimiser, _copy(network))
 
-    def close_epoch(self, network: nn.Module, valid_mse: float, n_rows: int, seconds: float) -> None:
+    def close_epoch(self, network: nn.Module, valid_mse: float, n_rows: int) -> None:
         """Enter a finished epoch in the history, and keep the weights if they are the best so far."""
-        self.seconds += seconds
         self.epoch += 1
         self.history.append(
             {

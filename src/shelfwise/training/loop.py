@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from shelfwise.errors import ConfigError, FitError, StoppedError
 from shelfwise.models.contract import Progress, silent
 from shelfwise.training.checkpoint import State, load_checkpoint, save_checkpoint
+from shelfwise.training.row_gradients import take_row_gradients
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 # The mean loss of the training rows at these places (int64 [B]), differentiable, [].
@@ -27,13 +28,15 @@ CHECK_BATCHES = 100  # between two looks at the loss, each of which waits for th
 class Task:
     """What is fitted to what: the `loss` of `n_rows` training rows, and the validation error (stars squared).
 
-    Without validation the weights of the last epoch count.
+    Without validation the weights of the last epoch count. `order_seed` draws the seed of an epoch's order of rows,
+    where that is not to follow from the training's own seed.
     """
 
     network: nn.Module
     loss: Loss
     n_rows: int
     validate: Callable[[], float] | None
+    order_seed: Callable[[], int] | None = None
 
 
 def train_network(
@@ -48,7 +51,7 @@ def train_network(
 
     seed        of the order of rows; dropout draws on torch's random state as it stands
     checkpoint  a file to go on from if it is there; written after each epoch and on SIGTERM
-    Returns for each epoch: epoch, train_loss, valid_mse, seconds, ratings, ratings_per_s.
+    Returns for each epoch: epoch, train_loss, valid_mse, seconds (without validation), ratings, ratings_per_s.
     Raises FitError when the loss is not finite, StoppedError after SIGTERM once the checkpoint is written.
     """
     network = task.network
@@ -87,7 +90,9 @@ def _run_epoch(
     if state.epoch == settings.adam_epochs and state.batch == 0 and state.epoch > 0:
         state.optimiser = make_optimiser(task.network, settings, state.epoch)
     n_batches = math.ceil(task.n_rows / settings.batch_size)
-    shuffle = torch.Generator().manual_seed(seed * 1_000_003 + state.epoch)
+    if state.batch == 0:
+        state.order_seed = task.order_seed() if task.order_seed else seed * 1_000_003 + state.epoch
+    shuffle = torch.Generator().manual_seed(state.order_seed)
     device = next(task.network.parameters()).device
     order = torch.randperm(task.n_rows, generator=shuffle).to(device)
     task.network.train()
@@ -107,26 +112,29 @@ def _run_epoch(
         if stopped.is_set():
             state.seconds += time.perf_counter() - started
             return False
+    state.seconds += time.perf_counter() - started
     task.network.eval()
     mse = math.nan if task.validate is None else task.validate()
-    state.close_epoch(task.network, mse, task.n_rows, time.perf_counter() - started)
+    state.close_epoch(task.network, mse, task.n_rows)
     return True
 
 
 def make_optimiser(network: nn.Module, settings: LoopSettings, epoch: int) -> torch.optim.Optimizer:
     """The optimiser of an epoch, over all parameters of the network.
 
-    Embeddings give row-sparse gradients to SGD, for which that is exact and far cheaper.
+    Embeddings give row-sparse gradients, which are exact and far cheaper; all rows move where SGD decays weights.
     """
     kind = "adam" if epoch < settings.adam_epochs else settings.optimiser
-    for module in network.modules():
-        if isinstance(module, nn.Embedding):
-            module.sparse = kind == "sgd"
+    embeddings = [module for module in network.modules() if isinstance(module, nn.Embedding)]
+    for module in embeddings:
+        module.sparse = kind != "sgd" or settings.weight_decay == 0
     parameters = list(network.parameters())
     if kind == "sgd":
         return torch.optim.SGD(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
-    optimiser = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
-    return optimiser(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    make = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
+    optimiser = make(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    take_row_gradients(optimiser, [module.weight for module in embeddings])
+    return optimiser
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, settings: LoopSettings, epoch: int, done: float) -> None:

@@ -1,4 +1,8 @@
-"""Fitting the notebook's architectures."""
+"""Fitting the notebook's architectures.
+
+All that is random is drawn in the notebook's order (weights, order of rows, dropout), so that the same random state
+gives the same run (docs/models.md); batches beyond FAITHFUL_BATCH, which the notebook has not, drop numbers cheaper.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,13 @@ from shelfwise.errors import FitError
 from shelfwise.features.vectors import default_embedding
 from shelfwise.models.bias import assert_ratings
 from shelfwise.models.contract import FitInputs
+from shelfwise.models.dropout import ByteDropout
 from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.validation import validation_error
+
+FAITHFUL_BATCH = 1024
 
 
 def fit_notebook(
@@ -28,11 +35,13 @@ def fit_notebook(
         if inputs.features is None:
             raise FitError("hybrid needs what is known of the books", hint="fit it through shelfwise.train")
         content = torch.from_numpy(default_embedding(inputs.features))
-    readers, books = ReaderTable(config, train.n_readers), BookNetwork(config, train.n_books, content)
+    device = pick_device(loop)
+    cheap = device.type == "cpu" and loop.batch_size > FAITHFUL_BATCH
+    readers = ReaderTable(config, train.n_readers)
+    books = BookNetwork(config, train.n_books, content, ByteDropout if cheap else nn.Dropout)
     draw_weights(readers, books)
     counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
     model = NotebookModel(config, train.scale, books, readers, counts)
-    device = pick_device(loop)
     network = nn.ModuleDict({"readers": readers, "books": books}).to(device)
     user_idx = torch.from_numpy(train.user_idx.astype(np.int64)).to(device)
     item_idx = torch.from_numpy(train.item_idx.astype(np.int64)).to(device)
@@ -42,6 +51,19 @@ def fit_notebook(
         predicted: Tensor = books(readers(user_idx[rows]), item_idx[rows])
         return (predicted - stars[rows]).square().mean()
 
-    task = Task(network, loss, len(train), validation_error(model, inputs, refold=True))
+    error = validation_error(model, inputs, refold=True)
+
+    def validate() -> float:
+        loader_seed()  # the notebook shuffles its validation rows too
+        assert error is not None
+        return error()
+
+    task = Task(network, loss, len(train), validate if error else None, loader_seed)
     history = train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
     return model, history
+
+
+def loader_seed() -> int:
+    """The seed of an epoch's order, drawn from torch's random state as a DataLoader that shuffles draws it."""
+    torch.empty((), dtype=torch.int64).random_()  # the seed of its workers
+    return int(torch.empty((), dtype=torch.int64).random_())

@@ -1,0 +1,55 @@
+"""Steps from row-sparse gradients beside those from dense ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from shelfwise.training.loop import make_optimiser
+from shelfwise.training.settings import LoopSettings
+
+N_ROWS = 6
+Batches = list[list[int]]
+
+
+class Tables(nn.Module):
+    """Two embeddings, the one looked up by what is given and the other by its square, and a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second, self.last = nn.Embedding(N_ROWS, 3), nn.Embedding(N_ROWS, 3), nn.Linear(3, 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        found: Tensor = self.last(self.first(rows) * self.second(rows * rows % N_ROWS))
+        return found
+
+
+def trained(batches: Batches, loop: LoopSettings, *, dense: bool) -> list[Tensor]:
+    """The weights after a step for each batch."""
+    network = Tables()
+    optimiser = make_optimiser(network, loop, epoch=0)
+    if dense:
+        network.first.sparse = network.second.sparse = False
+        kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        optimiser = kinds[loop.optimiser](network.parameters(), loop.learning_rate, weight_decay=loop.weight_decay)
+    for rows in batches:
+        optimiser.zero_grad()
+        network(torch.tensor(rows, dtype=torch.int64)).square().sum().backward()
+        optimiser.step()
+    return [value.detach() for value in network.parameters()]
+
+
+@given(st.lists(st.lists(st.integers(0, N_ROWS - 1), max_size=8), min_size=1, max_size=5))
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_steps_are_those_of_dense_gradients(kind: str, decay: float, batches: Batches) -> None:
+    """Untouched rows too: their momentum and decay go on. A batch of none, of one, of the same row again."""
+    loop = LoopSettings.parse({"optimiser": kind, "weight_decay": decay, "learning_rate": 0.05}, where="test")
+    ours, plain = trained(batches, loop, dense=False), trained(batches, loop, dense=True)
+    for mine, theirs in zip(ours, plain, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
