@@ -1,9 +1,9 @@
-# make demo | test | check | clean.  PYTHON chooses the interpreter (3.11 or newer).
+# make demo | test | check | bench | clean.  PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/shelfwise demo $(DEMO)
@@ -16,6 +16,15 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What README and docs say of speed (docs/performance.md), into BENCH; on goodbooks-10k, found through SHELFWISE_DATA.
+BENCH ?= bench
+bench: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/epochs.py --out $(BENCH)
+	$(BIN)/shelfwise train goodbooks-10k --out $(BENCH)/run --overwrite
+	$(BIN)/python benchmarks/request.py $(BENCH)/run --out $(BENCH)
+	$(BIN)/python benchmarks/everybody.py $(BENCH)/run --out $(BENCH)
+	$(BIN)/python benchmarks/reasons.py $(BENCH)/run --out $(BENCH)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

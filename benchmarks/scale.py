@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
-import tempfile
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from sidebyside import in_own_process, keep, peak_memory, print_result
 
 SIZES = ("1000000:10000", "5000000:10000", "20000000:10000", "1000000:100000", "5000000:100000", "20000000:100000")
 MEAN_SHELF = 50
@@ -43,12 +41,6 @@ class Measured:
     memory: float
     list_seconds: float
     stages: dict[str, float]
-
-
-def memory() -> float:
-    """The process's peak resident memory so far, GiB."""
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts KiB, on macOS bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
 
 def simulated(n_ratings: int, n_books: int, seed: int) -> tuple[Any, Any]:
@@ -111,7 +103,7 @@ def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any]) -
 
     inputs, lengths = simulated(n_ratings, n_books, seed)
     inputs = type(inputs)(inputs.train, inputs.valid, features=inputs.features, seed=seed, on_progress=watch)
-    data_memory, wall, cpu = memory(), time.perf_counter(), time.process_time()
+    data_memory, wall, cpu = peak_memory(), time.perf_counter(), time.process_time()
     clock["since"] = wall
     model, _ = fit_model(model_config("shelf", settings=settings), loop_settings("default", {}), inputs)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -125,19 +117,8 @@ def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any]) -
     n = len(inputs.train) + len(inputs.valid)
     return Measured(
         n, n_books, int((lengths > 0).sum()), int(min(lengths.max(), LONGEST)), wall, cpu,
-        cpu / n * 1e6, data_memory, memory(), listed, stages,
+        cpu / n * 1e6, data_memory, peak_memory(), listed, stages,
     )  # fmt: skip
-
-
-def in_own_process(size: str, options: argparse.Namespace) -> Measured:
-    """`measure` of one size in another process, whose peak memory is thus its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "result.json"
-        command = [sys.executable, __file__, "--one", size, "--out", str(result), "--seed", str(options.seed)]
-        command += [word for text in options.set for word in ("--set", text)]
-        threads = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-        subprocess.run(command, check=True, env=os.environ | threads)
-        return Measured(**json.loads(result.read_text()))
 
 
 def table(found: list[Measured]) -> str:
@@ -151,6 +132,20 @@ def table(found: list[Measured]) -> str:
         for m in found
     ]
     return "\n".join([head, "|" + " --- |" * 9, *rows])
+
+
+def slopes(found: list[Measured]) -> dict[int, dict[str, float]]:
+    """Of cost by ratings on log axes, between the smallest and the largest size of each catalogue: 1 is linear."""
+    by_books: dict[int, dict[str, float]] = {}
+    for n_books in sorted({m.books for m in found}):
+        sizes = sorted((m for m in found if m.books == n_books), key=lambda m: m.ratings)
+        if sizes[-1].ratings > sizes[0].ratings:
+            by_books[n_books] = {
+                name: math.log(getattr(sizes[-1], name) / getattr(sizes[0], name))
+                / math.log(sizes[-1].ratings / sizes[0].ratings)
+                for name in ("fit_cpu_seconds", "memory")
+            }
+    return by_books
 
 
 def draw(found: list[Measured], path: Path) -> None:
@@ -171,27 +166,32 @@ def draw(found: list[Measured], path: Path) -> None:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="RATINGS:BOOKS")
-    parser.add_argument("--out", type=Path, required=True, help="folder of scale.json and scale.png")
+    parser.add_argument("--out", type=Path, help="folder of scale.json and scale.png")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="a setting of the model")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        n_ratings, n_books = map(int, options.one.split(":"))
-        settings = {name: json.loads(value) for name, value in (text.split("=", 1) for text in options.set)}
-        options.out.write_text(json.dumps(asdict(measure(n_ratings, n_books, options.seed, settings))))
-        return
-    options.out.mkdir(parents=True, exist_ok=True)
+        size, seed, *pairs = options.one
+        n_ratings, n_books = map(int, size.split(":"))
+        settings = {name: json.loads(value) for name, value in (text.split("=", 1) for text in pairs)}
+        return print_result(asdict(measure(n_ratings, n_books, int(seed), settings)))
     found: list[Measured] = []
     for size in options.sizes:
-        found.append(in_own_process(size, options))
+        one = in_own_process(__file__, size, options.seed, *options.set, threads=options.threads)
+        found.append(Measured(**one))
         print(table(found[-1:]).splitlines()[-1], flush=True)
-        (options.out / "scale.json").write_text(json.dumps([asdict(m) for m in found], indent=2))
-    draw(found, options.out / "scale.png")
+        keep(options.out, "scale", [asdict(m) for m in found])
+    if options.out:
+        draw(found, options.out / "scale.png")
     print(table(found))
+    for n_books, by_name in slopes(found).items():
+        print(f"slope on log-log axes, {n_books:,} books: " + ", ".join(f"{n} {v:.2f}" for n, v in by_name.items()))
+    return None
 
 
 if __name__ == "__main__":

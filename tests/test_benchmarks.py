@@ -40,3 +40,52 @@ def test_reasons_and_rules(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "reasons.json").read_text())
     assert found["predictions"] == 20
     assert found["largest difference, stars"] < 1e-4
+
+
+def run_benchmark(*words: object) -> str:
+    """What a benchmark prints."""
+    name, *rest = map(str, words)
+    command = [sys.executable, str(ROOT / "benchmarks" / name), *rest]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_requests_and_lists_for_everybody(tmp_path: Path) -> None:
+    settings = {"about_dim": 8, "coreading_dim": 8, "epochs": 1}
+    save_run(train_on(write_world(tmp_path / "world"), model="shelf", settings=settings), tmp_path / "run")
+    run, out = tmp_path / "run", ("--out", tmp_path / "out")
+    run_benchmark("request.py", run, "--times", 1, 2, "--shelves", 3, "--requests", 2, *out)
+    small, large = json.loads((tmp_path / "out" / "request.json").read_text())
+    assert large["books"] == 2 * small["books"]
+    assert 0 < small["ms"]["3"]["p50"] <= small["ms"]["3"]["p99"]
+    run_benchmark("everybody.py", run, "--rounds", 1, "--readers", 70, *out)
+    found = json.loads((tmp_path / "out" / "everybody.json").read_text())
+    assert 70 < found["70 readers"]["rows"][0] <= 700  # few books are left to some
+    assert found["rules off"]["rows"][0] >= found["rules on"]["rows"][0] > 0
+    for plot in ("request.png", "everybody.png"):
+        assert (tmp_path / "out" / plot).read_bytes().startswith(b"\x89PNG")
+
+
+def test_epochs_and_ablation(tmp_path: Path) -> None:
+    shown = run_benchmark("epochs.py", "sample", "--models", "hybrid", "--rounds", 1, "--out", tmp_path)
+    rates = json.loads((tmp_path / "epochs.json").read_text())["hybrid"]["rates"]
+    assert rates["notebook / plain"] == [rates["notebook"][0] / rates["plain"][0]]
+    assert 0 < rates["notebook / limit"][0] < 1
+    assert "| hybrid | default / plain |" in shown
+    whole, less = "the whole model", "without author"
+    shown = run_benchmark("ablation.py", "sample", "--seeds", 0, "--only", less, "--out", tmp_path)
+    found = json.loads((tmp_path / "ablation.json").read_text())["0"]
+    assert set(found[less]) == set(found[whole]) == {"mse", "hit", "log_loss", "ndcg@10"}
+    assert f"| {less} | {found[less]['mse'] - found[whole]['mse']:+.4f} |" in shown
+    assert found["without star head"]["mse"] > found[whole]["mse"]
+
+
+def test_reading(tmp_path: Path) -> None:
+    run_benchmark("reading.py", "--ratings", 3000, "--rounds", 2, "--formats", "csv", "--out", tmp_path)
+    [found] = json.loads((tmp_path / "reading.json").read_text())
+    kept = found["shelfwise"]["kept"]
+    assert kept == found["pandas"]["kept"]
+    assert len(kept) == 2
+    assert 2500 < kept[0] < 3000  # some pairs are there twice
+    assert (tmp_path / "reading.png").read_bytes().startswith(b"\x89PNG")

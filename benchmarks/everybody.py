@@ -1,0 +1,125 @@
+"""Ten books for everybody: seconds and memory of `recommend --all`, rules off and on, and for ten times the readers.
+
+    python benchmarks/everybody.py RUN --out FOLDER [--rounds 5] [--readers 500000] [--implicit]
+
+All in turn, ROUNDS times, each in a process of its own; median, smallest and largest. READERS are simulated: known
+readers again and again, as others. With --implicit also implicit's batch recommend (ALS, 64 factors, fitted on the same
+ratings outside the clock), for as many readers and books; it gives books without stars.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sidebyside import in_own_process, in_turn, keep, peak_memory, print_result, ratios, shown
+
+from shelfwise import Recommender, load_run
+from shelfwise.data.tables import read_table
+from shelfwise.data.vocabulary import Vocabulary
+
+RULES = ("--first-unread", "--per-author", "1")
+
+
+def command(run: Path, *rules: str) -> dict[str, float]:
+    """The command as a user gives it: seconds from start to written file, and GiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["recommend", str(run), "--all", *rules, "--out", f"{folder}/lists.parquet"]
+        program = (
+            "import sys, resource\nfrom shelfwise.cli import main\ntry:\n    main()\nfinally:\n"
+            "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+        seconds = time.perf_counter() - start
+        rows = len(read_table(Path(folder) / "lists.parquet"))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"seconds": seconds, "GiB": int(done.stdout.split()[-1]) * unit / 2**30, "rows": rows}
+
+
+def simulated(run_folder: Path, n_readers: int) -> dict[str, float]:
+    """Lists through Python for that many readers."""
+    run = load_run(run_folder)
+    who = np.random.default_rng(0).integers(0, len(run.readers), n_readers)
+    places = np.arange(len(run.shelves.item_idx), dtype=np.int64)
+    indptr, lengths = run.shelves.indptr, run.shelves.lengths[who]
+    starts = np.repeat(indptr[:-1][who] - np.append(0, np.cumsum(lengths)[:-1]), lengths)
+    parts = np.asarray(run.parts)[places[starts + np.arange(lengths.sum())]]
+    readers = Vocabulary(pl.Series(range(n_readers), dtype=pl.Int64))
+    run = replace(run, readers=readers, shelves=run.shelves.take(who), events=run.events.take(who), parts=parts)
+    recommender = Recommender(run)
+    start, rows = time.perf_counter(), 0
+    for frame in recommender.recommend_all(n=10):
+        rows += len(frame)
+    return {"seconds": time.perf_counter() - start, "GiB": peak_memory(), "rows": rows}
+
+
+def implicit_lists(run_folder: Path) -> dict[str, float]:
+    """The same lists by implicit: seconds of recommend alone."""
+    from implicit.als import AlternatingLeastSquares
+
+    from shelfwise.models.sparse import reading_matrix
+
+    run = load_run(run_folder)
+    read = reading_matrix(run.shelves, len(run.catalogue))
+    model = AlternatingLeastSquares(factors=64, iterations=5, random_state=0)
+    model.fit(read, show_progress=False)
+    start = time.perf_counter()
+    books, _ = model.recommend(np.arange(read.shape[0]), read, N=10)
+    return {"seconds": time.perf_counter() - start, "GiB": peak_memory(), "rows": float(books.size)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--readers", type=int, default=500_000)
+    parser.add_argument("--implicit", action="store_true")
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        kind, run, *more = options.one
+        return print_result(simulated(Path(run), int(more[0])) if kind == "simulated" else implicit_lists(Path(run)))
+    kinds: dict[str, Any] = {
+        "rules off": lambda: command(options.run),
+        "rules on": lambda: command(options.run, *RULES),
+    }
+    if options.implicit:
+        kinds["implicit"] = lambda: in_own_process(__file__, "implicit", options.run)
+    found = in_turn(kinds, options.rounds)
+    many = {f"{options.readers:,} readers": lambda: in_own_process(__file__, "simulated", options.run, options.readers)}
+    found |= in_turn(many, 1)
+    print("| lists | seconds | GiB | rows |\n| --- | --- | --- | --- |")
+    for kind, values in found.items():
+        print(f"| {kind} | {shown(values['seconds'])} | {shown(values['GiB'])} | {int(values['rows'][0]):,} |")
+    if options.implicit:
+        print("seconds over implicit's:", shown(ratios(found["rules off"]["seconds"], found["implicit"]["seconds"])))
+    keep(options.out, "everybody", found)
+    if options.out:
+        draw(found, options.out / "everybody.png")
+    return None
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Seconds and memory of each as bars."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    for panel, name in zip(figure.subplots(1, 2), ("seconds", "GiB"), strict=True):
+        panel.barh(list(found), [float(np.median(values[name])) for values in found.values()])
+        panel.set(xlabel=name, xlim=(0, None))
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
