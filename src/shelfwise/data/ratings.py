@@ -23,6 +23,7 @@ BOOK_ID_NAMES = ("book_id", "item_id", "book", "item", "bookid", "itemid", "good
 STARS_NAMES = ("rating", "stars", "score", "book_rating", "my_rating")
 TIME_NAMES = ("timestamp", "time", "date", "rated_at", "created_at", "date_read", "event_time")
 
+REMAINDERS = 1 << 22
 Duplicates = Literal["first", "last", "mean", "drop", "error"]
 UnknownBooks = Literal["keep-out", "error"]
 
@@ -296,9 +297,10 @@ def _repeated(ratings: Ratings) -> pl.DataFrame:
     pairs = ratings.user_idx.astype(np.int64) * ratings.n_books + ratings.item_idx
     ordered = np.sort(pairs)
     again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    rows = np.zeros(0, dtype=np.int64)
-    if len(again):
-        rows = np.flatnonzero(again[np.searchsorted(again, pairs).clip(max=len(again) - 1)] == pairs)
+    maybe = np.zeros(REMAINDERS, dtype=np.bool_)  # most pairs are told apart by their remainder, without a search
+    maybe[again % REMAINDERS] = True
+    rows = np.flatnonzero(maybe[pairs % REMAINDERS])
+    rows = rows[np.isin(pairs[rows], again)]
     return pl.DataFrame({"row": rows, "pair": pairs[rows], "stars": ratings.stars[rows]})
 
 
