@@ -19,7 +19,7 @@ import json
 import os
 import platform
 import time
-from importlib import metadata, util
+from importlib import import_module, metadata, util
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -83,6 +83,8 @@ def one(words: list[str]) -> dict[str, Any]:
     peer = PEERS[name]
     task = make_task(data, int(n_readers), TEST if part == "test" else VALID)
     split = f"{part} {task.exam.digest}"
+    for module in peer.modules:
+        import_module(module)
     _ = task.exam.seen, task.exam.relevant, task.exam.ranked  # made once, outside of any time
     start = time.perf_counter()
     fitted = peer.fit(task, peer.grid[int(place)])
@@ -148,10 +150,10 @@ def tune(found: dict[str, Any], name: str, n_trials: int, out: Path) -> int:
 
 def installed(names: list[str]) -> list[str]:
     """Those of them that can be measured; says which cannot."""
-    for name in names:
-        if util.find_spec(PEERS[name].module) is None:
-            print(f"{name}: {PEERS[name].package} is not installed, pip install shelfwise[bench]", flush=True)
-    return [name for name in names if util.find_spec(PEERS[name].module) is not None]
+    missing = [name for name in names if util.find_spec(PEERS[name].modules[0]) is None]
+    for name in missing:
+        print(f"{name}: {PEERS[name].package} is not installed, pip install shelfwise[bench]", flush=True)
+    return [name for name in names if name not in missing]
 
 
 def medians(found: dict[str, Any]) -> dict[str, dict[str, float]]:
