@@ -89,3 +89,16 @@ def test_reading(tmp_path: Path) -> None:
     assert len(kept) == 2
     assert 2500 < kept[0] < 3000  # some pairs are there twice
     assert (tmp_path / "reading.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_peers(tmp_path: Path) -> None:
+    words = ["sample", "--out", str(tmp_path), "--peers", "bias", "--trials", "1", "--readers", "50"]
+    command = [sys.executable, str(ROOT / "benchmarks/peers.py"), *words]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600).stdout
+    bias = json.loads((tmp_path / "peers.json").read_text())["models"]["bias"]
+    assert [trial["settings"] for trial in bias["trials"]] == [bias["chosen"]]
+    columns = {"fit_seconds", "predict_seconds", "list_seconds", "mse", "hit", "ndcg@10", "memory"}
+    assert set(bias["rounds"][0]) == columns
+    assert 0 < bias["rounds"][0]["mse"] < 16
+    assert any(line.startswith("| bias (shelfwise ") for line in shown.splitlines())
+    assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
