@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -634,7 +635,8 @@ def test_a_reader_of_stdout_that_leaves_early_is_no_error_message(run: Path, wor
     with process.stderr as stream:
         told = stream.read()
     assert process.wait() == 1
-    assert told == ""
+    progress = re.compile(r"\w+: [\d,]+ of [\d,]+")  # on a slow machine
+    assert [line for line in told.splitlines() if not progress.fullmatch(line)] == []
 
 
 # models trained by the loop
