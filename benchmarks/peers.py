@@ -25,7 +25,7 @@ from statistics import median
 from typing import Any
 
 from peer_models import PEERS, TRIALS, Peer, Settings, Task, make_task
-from sidebyside import in_own_process, keep, peak_memory
+from sidebyside import in_own_process, keep, peak_memory, print_result
 
 from shelfwise.data.split import TEST, VALID
 from shelfwise.evaluation.metrics import star_losses
@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(json.dumps(one(options.one)))
+        print_result(one(options.one))
         return
     if options.out is None:
         parser.error("--out FOLDER is needed")
