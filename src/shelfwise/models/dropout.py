@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 
 class ByteDropout(nn.Module):
-    """As nn.Dropout, with p rounded to the nearest n / 256; the mean is kept exactly.
+    """As nn.Dropout, with p rounded to the nearest n / 256, at most 255 / 256; the mean is kept exactly.
 
     For a CPU, where torch draws one mask number after another.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
-        self.dropped = round(256 * p)
-        if not 0 <= self.dropped < 256:
-            raise ValueError(f"p is {p}, not from 0 to 0.998")
+        if not 0 <= p < 1:
+            raise ValueError(f"p is {p}, not from 0 up to 1")
+        self.dropped = min(round(256 * p), 255)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """`numbers` of any shape with a share of p at 0 and the others over 1 - p; in training alone."""
