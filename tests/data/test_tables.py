@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shelfwise.data import tables
+from shelfwise.data import number_tables
 from shelfwise.data.ratings import Columns, read_ratings
 from shelfwise.data.tables import content_digest, find_table, normalise, read_table
 from shelfwise.errors import BadValueError, DataError, FormatError, MissingColumnError, MissingDataError
@@ -233,5 +233,5 @@ def test_column_names_are_compared_loosely(name: str) -> None:
 def test_leading_zeros_are_seen_wherever_the_scan_is_cut(text: str, scanned: int) -> None:
     content = text.encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "SCANNED_BYTES", scanned)
-        assert tables._has_leading_zeros(content) == (re.search(rb'[\n",\t]0\d', content) is not None)
+        patch.setattr(number_tables, "SCANNED_BYTES", scanned)
+        assert number_tables.has_leading_zeros(content) == (re.search(rb'[\n",\t]0\d', content) is not None)

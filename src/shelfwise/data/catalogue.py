@@ -109,9 +109,12 @@ def empty_tags() -> pl.DataFrame:
 
 
 def catalogue_of_ids(book_ids: pl.Series) -> Catalogue:
-    """The catalogue of a data set without a books table: titles are the ids."""
+    """The catalogue of a data set without a books table: titles are the ids, and each id is a work of its own."""
     vocabulary = Vocabulary(book_ids)
-    return Catalogue(_fixed_columns(pl.DataFrame({"book_id": vocabulary.ids}), vocabulary), empty_tags())
+    ids = vocabulary.ids.alias("book_id")
+    known = {"title": ids.cast(pl.String), "work_key": "id:" + ids.cast(pl.String)}
+    columns = [known.get(c, pl.lit(None, t)).alias(c) for c, t in BOOK_COLUMNS.items()]
+    return Catalogue(pl.DataFrame({"book_id": ids}).with_columns(columns), empty_tags())
 
 
 def build_catalogue(raw: pl.DataFrame, path: Path, names: dict[str, str] | None = None) -> pl.DataFrame:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,8 @@ BOOK_ID_NAMES = ("book_id", "item_id", "book", "item", "bookid", "itemid", "good
 STARS_NAMES = ("rating", "stars", "score", "book_rating", "my_rating")
 TIME_NAMES = ("timestamp", "time", "date", "rated_at", "created_at", "date_read", "event_time")
 
-REMAINDERS = 1 << 22
+REMAINDERS = 1 << 20  # a power of two
+AT_ONCE = 1 << 18
 Duplicates = Literal["first", "last", "mean", "drop", "error"]
 UnknownBooks = Literal["keep-out", "error"]
 
@@ -177,7 +179,9 @@ def id_column(raw: pl.DataFrame, column: str, path: Path, what: str) -> pl.Serie
 
 
 def as_ids(column: pl.Series) -> pl.Series:
-    """Whole numbers as Int64 (a float column too, if it holds none but whole numbers), all else as text."""
+    """Whole numbers as Int32 or Int64 (a float column too, if it holds none but whole numbers), all else as text."""
+    if column.dtype in (pl.Int32, pl.Int64):
+        return column
     if column.dtype.is_integer() or (column.dtype.is_float() and (column == column.round()).all()):
         whole = column.cast(pl.Int64, strict=False)
         if whole.null_count() == column.null_count():  # else some are too large
@@ -216,9 +220,10 @@ def parse_time(column: pl.Series, path: Path) -> pl.Series:
 
 def check_scale(table: RatingsTable) -> None:
     """Raise BadValueError for the first stars outside the table's scale."""
-    if table.scale.contains(table.frame["stars"].unique().to_numpy()).all():
+    stars = table.frame["stars"].to_numpy()
+    inside = np.concatenate([table.scale.contains(stars[part]) for part in _slices(len(stars))])
+    if inside.all():
         return
-    inside = table.scale.contains(table.frame["stars"].to_numpy())
     row = int(np.argmin(inside))
     value = table.frame["stars"][row]
     hint = "correct or remove these rows, or give the scale with --scale LOW-HIGH"
@@ -249,15 +254,17 @@ def clean(
         check_scale(table)
     else:
         keep &= table.scale.contains(table.frame["stars"].to_numpy())
-    unknown = table.frame["book_id"].is_null().to_numpy() & keep
-    unknown_ids = table.frame["raw_book_id"].filter(pl.Series(unknown))
-    if len(unknown_ids) and unknown_books == "error":
-        raise UnknownBookError(
-            f"{table.path}, row {np.argmax(unknown) + 2}: book {unknown_ids[0]!r} is not in the catalogue "
-            f"({len(unknown_ids)} such rows)",
-            hint="add the book to the catalogue, or leave such rows out with --unknown-books keep-out",
-        )
-    keep &= ~unknown
+    unknown_ids = table.frame["raw_book_id"].clear()
+    if table.frame["book_id"].null_count():
+        unknown = table.frame["book_id"].is_null().to_numpy() & keep
+        unknown_ids = table.frame["raw_book_id"].filter(pl.Series(unknown))
+        if len(unknown_ids) and unknown_books == "error":
+            raise UnknownBookError(
+                f"{table.path}, row {np.argmax(unknown) + 2}: book {unknown_ids[0]!r} is not in the catalogue "
+                f"({len(unknown_ids)} such rows)",
+                hint="add the book to the catalogue, or leave such rows out with --unknown-books keep-out",
+            )
+        keep &= ~unknown
     if not keep.any():
         raise FormatError(f"{table.path}: no rating is left", hint="check that its book ids are the catalogue's")
     frame = table.frame if keep.all() else table.frame.filter(pl.Series(keep))
@@ -294,18 +301,51 @@ def clean(
 
 def _repeated(ratings: Ratings) -> pl.DataFrame:
     """The rows whose reader-book pair occurs more than once, in order: row, pair, stars."""
-    pairs = ratings.user_idx.astype(np.int64) * ratings.n_books + ratings.item_idx
-    ordered = np.sort(pairs)
+    n_pairs = ratings.n_readers * ratings.n_books
+    kind: type[np.unsignedinteger[Any]] = np.uint32 if n_pairs < 1 << 32 else np.uint64
+
+    def pairs(part: slice) -> npt.NDArray[np.unsignedinteger[Any]]:
+        found: npt.NDArray[np.unsignedinteger[Any]] = ratings.user_idx[part].astype(kind)
+        found *= kind(ratings.n_books)
+        found += ratings.item_idx[part].astype(kind)
+        return found
+
+    ordered = np.empty(len(ratings), dtype=kind)
+    for part in _slices(len(ratings)):
+        ordered[part] = pairs(part)
+    ordered.sort()
     again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
     maybe = np.zeros(REMAINDERS, dtype=np.bool_)  # most pairs are told apart by their remainder, without a search
     maybe[again % REMAINDERS] = True
-    rows = np.flatnonzero(maybe[pairs % REMAINDERS])
-    rows = rows[np.isin(pairs[rows], again)]
-    return pl.DataFrame({"row": rows, "pair": pairs[rows], "stars": ratings.stars[rows]})
+    found = []
+    for part in _slices(len(ratings) if len(again) else 0):
+        here = pairs(part)
+        rows = np.flatnonzero(maybe.take(here & kind(REMAINDERS - 1)))
+        rows = rows[again[np.searchsorted(again, here[rows]).clip(max=len(again) - 1)] == here[rows]]
+        at = rows + part.start
+        found.append(pl.DataFrame({"row": at, "pair": here[rows], "stars": ratings.stars[at]}))
+    return pl.concat(found) if found else pl.DataFrame({"row": [], "pair": [], "stars": []})
+
+
+def _squeezed(values: npt.NDArray[Any], keep: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """values[keep], in the place of `values`, since new memory costs more than all else here."""
+    end = 0
+    for part in _slices(len(values)):
+        kept = values[part][keep[part]]
+        values[end : end + len(kept)] = kept
+        end += len(kept)
+    return values[:end]
+
+
+def _slices(n: int) -> Iterator[slice]:
+    """All n rows, AT_ONCE at a time."""
+    for start in range(0, n, AT_ONCE):
+        yield slice(start, start + AT_ONCE)
 
 
 def _without_repeats(ratings: Ratings, repeated: pl.DataFrame, duplicates: Duplicates) -> Ratings:
-    """One row per pair, in file order, by the rule `duplicates`; of what _repeated() finds."""
+    """One row per pair, in file order, by the rule `duplicates`; of what _repeated() finds. Takes `ratings` over."""
     keep = np.ones(len(ratings), dtype=np.bool_)
     keep[repeated["row"].to_numpy()] = False
     if duplicates != "drop":
@@ -316,8 +356,12 @@ def _without_repeats(ratings: Ratings, repeated: pl.DataFrame, duplicates: Dupli
         stars = ratings.stars.copy()
         stars[means["row"].to_numpy()] = ratings.scale.round(means["stars"].to_numpy())
         ratings = replace(ratings, stars=stars)
-    ratings = ratings.where(keep)
-    left = np.bincount(ratings.user_idx, minlength=ratings.n_readers) > 0
+    rows = (ratings.user_idx, ratings.item_idx, ratings.stars.copy())  # the stars are the table's too
+    time = None if ratings.time is None else ratings.time[keep]
+    user_idx, item_idx, stars = (_squeezed(values, keep) for values in rows)
+    ratings = replace(ratings, user_idx=user_idx, item_idx=item_idx, stars=stars, time=time)
+    left = np.zeros(ratings.n_readers, dtype=np.bool_)
+    left[ratings.user_idx] = True
     if left.all():
         return ratings
     places = (np.cumsum(left) - 1).astype(np.int32)

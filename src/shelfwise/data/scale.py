@@ -14,6 +14,7 @@ from shelfwise.errors import ConfigError
 Floats = npt.NDArray[np.float32]
 # The share of the scale from which a rating counts as liked: 4 stars of 1-5.
 RELEVANT = 0.75
+GUESSED_FROM = 200_000
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,13 @@ class Scale:
 
     def contains(self, stars: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """Which of `stars` are values of the scale, bool [N]."""
-        steps = (np.asarray(stars, dtype=np.float64) - self.low) / self.step
-        steps = np.nan_to_num(steps, nan=-1, posinf=-1, neginf=-1)
+        values = np.asarray(stars)
+        steps = (values if values.dtype == np.float32 else values.astype(np.float64)) - self.low
+        steps /= self.step
         nearest = np.rint(steps)
         last = round((self.high - self.low) / self.step)
-        return (nearest >= 0) & (nearest <= last) & (np.abs(steps - nearest) < 1e-4)  # stars may come as float32
+        with np.errstate(invalid="ignore"):  # what is not finite is on no scale
+            return (nearest >= 0) & (nearest <= last) & (np.abs(steps - nearest) < 1e-4)
 
     def clip(self, stars: npt.ArrayLike) -> Floats:
         """`stars` moved into [low, high], float32."""
@@ -70,8 +73,12 @@ KNOWN_SCALES = (Scale(1, 5), Scale(0.5, 5, 0.5), Scale(0.25, 5, 0.25), Scale(1, 
 
 
 def guess_scale(stars: pl.Series | npt.ArrayLike) -> Scale:
-    """The first of KNOWN_SCALES that holds at least 99 % of `stars`, else the one that holds most."""
+    """The first of KNOWN_SCALES that holds at least 99 % of `stars`, else the one that holds most.
+
+    Of more than GUESSED_FROM stars, every so many.
+    """
     column = stars if isinstance(stars, pl.Series) else pl.Series(np.asarray(stars))
+    column = column.gather_every(1 + len(column) // GUESSED_FROM)
     values, counts = column.alias("stars").value_counts(name="n").get_columns()
     weights = counts.to_numpy() / max(len(column), 1)
     shares = [float(weights[scale.contains(values.to_numpy())].sum()) for scale in KNOWN_SCALES]

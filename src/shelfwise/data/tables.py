@@ -15,14 +15,12 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from shelfwise.data.number_tables import BLOCK_BYTES, HEAD_ROWS, has_leading_zeros, read_numbers
 from shelfwise.errors import BadValueError, FormatError, MissingColumnError, MissingDataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.zip", ".csv.gz", ".tsv", ".tsv.zip", ".tsv.gz")
-HEAD_ROWS = 10_000
-SCANNED_BYTES = 1 << 22
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -74,6 +72,10 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False
     if path.name.endswith(".parquet"):
         return _read_parquet(path)
     separator = "\t" if ".tsv" in path.suffixes else ","
+    if not all_text and not text and path.is_file() and path.stat().st_size > BLOCK_BYTES:
+        numbers_alone = read_numbers(path, separator)
+        if numbers_alone is not None:
+            return numbers_alone
     content = read_bytes(path)
     header = _check_text(content, path, separator)
     if content.endswith((b"\n\n", b"\n\r\n")):  # blank lines at the end are no rows
@@ -83,7 +85,7 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False
         if all_text:
             return pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
         zeros = []
-        if _has_leading_zeros(content):
+        if has_leading_zeros(content):
             texts = pl.read_csv(content, infer_schema=False, **options)  # type: ignore[arg-type]
             zeros = [c for c in header if texts[c].str.contains(r"^0\d").any()]
         overrides = {c: pl.String for c in (*text, *zeros) if c in header}
@@ -147,18 +149,6 @@ def _check_text(content: bytes, path: Path, separator: str) -> list[str]:
     return header
 
 
-def _has_leading_zeros(content: bytes) -> bool:
-    """Whether a field (or what looks like one, in quotes) begins with a zero before another digit."""
-    for start in range(0, len(content), SCANNED_BYTES):
-        block = np.frombuffer(content, np.uint8)[max(start - 1, 0) : start + SCANNED_BYTES + 1]
-        zeros = 1 + np.flatnonzero(block[1:-1] == ord("0"))
-        starts_field = np.isin(block[zeros - 1], np.frombuffer(b'\n",\t', np.uint8))
-        after = block[zeros[starts_field] + 1]
-        if ((after >= ord("0")) & (after <= ord("9"))).any():
-            return True
-    return False
-
-
 def _explain_ragged(content: bytes, path: Path, separator: str, width: int, *, strict: bool) -> None:
     """Raise FormatError for the first row that is wider than `width` fields or (strict) wrongly quoted, if any."""
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
@@ -207,7 +197,10 @@ def need_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, what: s
 
 
 def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
-    """`column` as Float64. Raises BadValueError for the first value that is missing or no finite number."""
+    """`column` as Float64, whole numbers as they are. Raises BadValueError for the first value that is missing or no
+    finite number."""
+    if column.dtype.is_integer() and not column.null_count():
+        return column
     readable = column.dtype.is_numeric() or column.dtype == pl.String  # true and false are no numbers
     values = column.cast(pl.Float64, strict=False) if readable else pl.Series([None] * len(column), dtype=pl.Float64)
     bad = values.is_null() | ~values.is_finite().fill_null(False)
@@ -223,6 +216,8 @@ def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
 
 def present(column: pl.Series, path: Path, what: str) -> pl.Series:
     """`column` unchanged. Raises BadValueError for the first missing value (NaN is one)."""
+    if column.dtype.is_integer() and not column.null_count():
+        return column
     missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
     if missing.any():
         position = missing.arg_true()[0]

@@ -17,6 +17,8 @@ Id = int | str
 Indices = npt.NDArray[np.int32]
 CLOSE = 16  # numbers of a span for each id in it, up to which an array gives the index of each
 
+AT_ONCE = 1 << 18
+
 
 class Vocabulary:
     """Unique ids in ascending order; the index of an id is its place. Immutable.
@@ -32,7 +34,7 @@ class Vocabulary:
         if series.dtype == pl.Null:  # an empty list has no type of its own
             series = series.cast(pl.Int64)
         kind = pl.Int64 if series.dtype.is_integer() else pl.String
-        self.ids: pl.Series = series.cast(kind).unique().sort().alias("id")
+        self.ids: pl.Series = _distinct(series, kind).alias("id")
 
     @classmethod
     def union(cls, *vocabularies: Vocabulary) -> Vocabulary:
@@ -75,13 +77,15 @@ class Vocabulary:
         if places is None:
             at = np.searchsorted(numbers, ids).clip(max=len(self) - 1)
             return np.where(numbers[at] == ids, at, -1).astype(np.int32)
-        found: Indices
-        if not len(ids) or (ids.min() >= numbers[0] and ids.max() <= numbers[-1]):
-            found = places[ids - numbers[0]]
-            return found
-        outside = (ids < numbers[0]) | (ids > numbers[-1])
-        found = places[np.where(outside, numbers[0], ids) - numbers[0]]
-        found[outside] = -1
+        found = np.empty(len(ids), dtype=np.int32)
+        low, high = int(numbers[0]), int(numbers[-1])
+        for start in range(0, len(ids), AT_ONCE):
+            here = ids[start : start + AT_ONCE]
+            inside = here.clip(low, high)
+            part = found[start : start + AT_ONCE]
+            part[:] = places.take(inside - low)
+            if (inside != here).any():
+                part[inside != here] = -1
         return found
 
     @cached_property
@@ -109,3 +113,18 @@ class Vocabulary:
         texts = self.ids.cast(pl.String).to_list()
         digests = b"".join(hashlib.blake2b(t.encode(), digest_size=8).digest() for t in texts)
         return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+def _distinct(ids: pl.Series, kind: type[pl.DataType]) -> pl.Series:
+    """The ids as `kind`, each once, ascending; whole numbers that lie close together by a table of which are there."""
+    if ids.dtype not in (pl.Int32, pl.Int64) or not len(ids):
+        return ids.cast(kind).unique().sort()
+    numbers = ids.to_numpy()
+    low = int(numbers.min())
+    span = int(numbers.max()) - low + 1
+    if span > CLOSE * len(numbers):
+        return ids.cast(kind).unique().sort()
+    there = np.zeros(span, dtype=np.bool_)
+    for start in range(0, len(numbers), AT_ONCE):
+        there[numbers[start : start + AT_ONCE] - low] = True
+    return pl.Series(low + np.flatnonzero(there))
