@@ -42,11 +42,13 @@ def inputs_of(data: str) -> tuple[Any, Any]:
 
 
 def ours(data: str, model: str, recipe: Any, settings: dict[str, Any]) -> dict[str, Any]:
-    """The history of our training and its peak memory."""
+    """The history of our training and its peak memory, as on the command line."""
+    from shelfwise.cli.app import keep_memory
     from shelfwise.lab import Lab, fit
     from shelfwise.models.registry import model_config
     from shelfwise.training.recipes import loop_settings
 
+    keep_memory()
     prepared, features = inputs_of(data)
     lab = Lab(features, 0, loop_settings(recipe, settings))
     start = time.perf_counter()

@@ -54,7 +54,7 @@ def _root(
     """
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep and reuse the memory of large arrays: to map and clear it anew each time costs more than work."""
     with suppress(OSError, AttributeError, TypeError):
         libc = ctypes.CDLL(None)
@@ -65,7 +65,7 @@ def _keep_memory() -> None:
 
 def main() -> None:
     """Run the command line; errors raised on purpose become two lines on stderr and an exit status."""
-    _keep_memory()
+    keep_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a title is no reason to stop

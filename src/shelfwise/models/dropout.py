@@ -26,4 +26,4 @@ class ByteDropout(nn.Module):
         words = torch.empty(-(-n // 8), dtype=torch.int64, device=numbers.device).random_(-(2**63), None)
         drawn = words.view(torch.uint8)[:n].view(numbers.shape)
         kept = drawn.clamp_(self.dropped - 1, self.dropped).sub_(self.dropped - 1)  # 1 where drawn >= dropped
-        return numbers * kept.to(numbers.dtype).mul_(256 / (256 - self.dropped))
+        return numbers * (kept * (256 / (256 - self.dropped)))

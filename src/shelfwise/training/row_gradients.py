@@ -1,4 +1,4 @@
-"""Dense steps from gradients of few rows, without a fresh table of zeros for every batch."""
+"""Dense steps from gradients of few rows, without a fresh table for every batch."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ from torch import Tensor
 def take_row_gradients(optimiser: torch.optim.Optimizer, tables: list[Tensor]) -> None:
     """Let an optimiser that needs dense gradients step from row-sparse ones of these tables; the step is the same.
 
-    Each table keeps one gradient, all 0 but in the rows of the batch at hand.
+    Each table keeps one gradient, which is cleared and filled for each batch.
     """
     standing = [torch.zeros_like(table) for table in tables]
-    filled: list[Tensor] = []
 
     def spread(*_: Any) -> None:
-        filled.clear()
         for table, gradient in zip(tables, standing, strict=True):
             assert table.grad is not None
-            rows = table.grad.coalesce()
-            filled.append(rows.indices()[0])
-            table.grad = gradient.index_copy_(0, filled[-1], rows.values())
-
-    def clear(*_: Any) -> None:
-        for rows, gradient in zip(filled, standing, strict=True):
-            gradient.index_fill_(0, rows, 0)
+            # Not coalesced, which would sort the rows and add them up on one core.
+            rows, values = table.grad._indices()[0], table.grad._values()
+            table.grad = gradient.zero_().index_add_(0, rows, values)
 
     optimiser.register_step_pre_hook(spread)
-    optimiser.register_step_post_hook(clear)
