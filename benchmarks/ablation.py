@@ -36,7 +36,7 @@ WHOLE = "the whole model"
 
 
 def without(*parts: str) -> dict[str, Any]:
-    """Settings of a kernel without some of its parts; what is left keeps its weights."""
+    """Settings of a kernel without some of its parts, which no head sees then either; the others keep their weights."""
     return {"kernel": KernelWeights(**dict.fromkeys(parts, 0.0)).model_dump()}
 
 
@@ -49,10 +49,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "without series": without("series"),
     "without co-reading": without("coreading"),
     "without era": without("era"),
-    "without level, outside, year": without("level", "outside_mean", "outside_count", "year"),
     "without outside averages": {"outside_averages": False},
     "no row shown as of a new book": {"new_book_share": 0.0},
-    "shelf not weighted by stars": {"residual_weight": 0.0},
     "pickup matrix without content": {"content_weight": 0.0},
     "star head of 32 and 16": {"hidden": (32, 16)},
 }

@@ -50,7 +50,7 @@ def repeated(run: Run, times: int) -> Run:
     old, books = model.books.traits, model.books
     traits = BookTraits(
         moved(old.about), moved(old.coreading), own_codes(old.author), own_codes(old.series),
-        old.year.repeat(times), old.levels.repeat(times, 1),
+        old.year.repeat(times),
     )  # fmt: skip
     per_book = {name: getattr(books, name) for name in ("prior", "bias", "count", "histogram", "outside")}
     many = {name: values.repeat(times, *[1] * (values.ndim - 1)) for name, values in per_book.items()}

@@ -182,7 +182,8 @@ def test_validation_of_the_head_is_bounded_too() -> None:
 
 def test_similarities_by_hand(model: Shelf) -> None:
     """Even books are by Eve about the sea, odd ones by Otto about space."""
-    parts = similarities(model.books.traits, torch.tensor([[0, 1]]), torch.tensor([[2, 3, 1]]))[:, 0]
+    books, shelf = torch.tensor([[0, 1]]), torch.tensor([[2, 3, 1]])
+    parts = similarities(model.books.traits, model.config.kernel, books, shelf)[:, 0]
     author = parts[PARTS.index("author")]
     assert author.tolist() == [[1, 0, 0], [0, 1, 1]]
     about = parts[PARTS.index("about")]

@@ -15,7 +15,7 @@ def traits(n: int = 30, seed: int = 0) -> BookTraits:
     about = torch.nn.functional.normalize(torch.randn(n, 5, generator=rng), dim=1)
     author, series = (torch.randint(-1, 6, (n,), generator=rng) for _ in range(2))
     year = torch.randint(1950, 2010, (n,), generator=rng).float()
-    return BookTraits(about, torch.zeros(n, 2), author, series, year, torch.zeros(n, 4))
+    return BookTraits(about, torch.zeros(n, 2), author, series, year)
 
 
 @pytest.mark.parametrize("weights", [FULL, BARE], ids=["full", "bare"])
@@ -35,7 +35,7 @@ def test_a_rated_book_is_expected_to_get_what_it_would_be_as_a_new_one(weights: 
 def test_a_new_book_is_expected_to_get_what_its_series_gets_and_one_like_no_other_the_mean() -> None:
     about = torch.eye(4)[[0, 0, 1, 1, 0, 2]]
     series = torch.tensor([1, 1, 2, 2, 1, -1])
-    books = BookTraits(about, torch.zeros(6, 2), series, series, torch.full((6,), 2000.0), torch.zeros(6, 4))
+    books = BookTraits(about, torch.zeros(6, 2), series, series, torch.full((6,), 2000.0))
     count, means = torch.tensor([50.0, 50, 50, 50, 0, 0]), torch.tensor([0.4, 0.6, -0.4, -0.6, 0, 0])
     found = BookPrior.fit(books, count, FULL).expect(means)
     assert 0.35 < float(found[4]) < 0.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from shelfwise.models.similarity import N_MASSES, PARTS, KernelWeights
+from shelfwise.models.similarity import PARTS, KernelWeights
 
 NEAREST = 3
 ERA = PARTS.index("era")
@@ -40,8 +40,8 @@ def shelf_evidence(side: ShelfSide, kernel: KernelWeights, n_values: int) -> Ten
     weights = kernel.parts()
     by_part = weights[:, None] * (parts * side.weights).sum(-1)
     level = kernel.constant * (side.weights * side.real).sum(-1)
-    masses = parts[:N_MASSES].sum(-1)
-    means = (parts[:N_MASSES] * y).sum(-1) / (masses + 1)
+    masses = parts.sum(-1)
+    means = (parts * y).sum(-1) / (masses + 1)
     alike = torch.tensordot(weights[:N_ALIKE], parts[:N_ALIKE], dims=1)
     nearest = alike.topk(min(NEAREST, alike.shape[-1]), dim=-1)
     # Of books that are not alike at all none is nearest.
@@ -92,11 +92,12 @@ def level_evidence(sums: ShelfSums, kernel: KernelWeights, known: Tensor) -> Ten
     numbers = torch.zeros(len(n), n_shelf_numbers(n_values))
     numbers[:, 0] = (kernel.constant + kernel.era * known) * weights
     numbers[:, 1] = kernel.constant * weights
-    sizes = [2, len(PARTS), N_MASSES, N_MASSES, 3 * NEAREST, 3 + n_values]
+    sizes = [2, len(PARTS), len(PARTS), len(PARTS), 3 * NEAREST, 3 + n_values]
     _, by_part, masses, means, _, rest = torch.split(numbers, sizes, dim=1)
     by_part[:, ERA] = kernel.era * known * weights
-    masses[:, ERA] = (known * n).log1p()
-    means[:, ERA] = known * sums.residuals / (n + 1)
+    if kernel.era:
+        masses[:, ERA] = (known * n).log1p()
+        means[:, ERA] = known * sums.residuals / (n + 1)
     rest[:, :3] = torch.stack([n.log1p(), sums.residuals / (n + 3), sums.squares / (n + 1)], -1)
     rest[:, 3:] = sums.counts / (n + n_values)[:, None]
     return numbers
@@ -104,7 +105,7 @@ def level_evidence(sums: ShelfSums, kernel: KernelWeights, known: Tensor) -> Ten
 
 def n_shelf_numbers(n_values: int) -> int:
     """How many numbers shelf_evidence gives."""
-    return 2 + len(PARTS) + 2 * N_MASSES + 3 * NEAREST + 3 + n_values
+    return 2 + 3 * len(PARTS) + 3 * NEAREST + 3 + n_values
 
 
 def book_evidence(simple: tuple[Tensor, Tensor, Tensor], histogram: Tensor, usual: Tensor, outside: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ from shelfwise.models.evidence import (
 from shelfwise.models.heads import Standardised, StarHead
 from shelfwise.models.long_shelves import shortened
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
-from shelfwise.models.sparse import from_arrays, matrix_of, to_arrays
+from shelfwise.models.sparse import from_arrays, reading_matrix, to_arrays
 from shelfwise.ranking import top_n
 
 CANDIDATES = 64
@@ -50,7 +50,6 @@ N_PICK_NUMBERS = 5
 BOOKS_AT_ONCE, GROUPS_AT_ONCE = 16, 256
 READERS_AT_ONCE = 64
 BIAS_TRACE = 0.02
-RESIDUAL_BOUND = 3.0
 MAX_EVIDENCE = 4_000_000  # pairs of a wanted book and one on a shelf at once: about 1 GB
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
 Order = Literal["blend", "stars", "pickup"]
@@ -63,7 +62,6 @@ class ShelfConfig(ModelConfig):
     new_book_share     share of training rows whose book is shown as if nobody had rated it
     content            whether a book is known by its content and by who reads it, or by its stars alone
     outside_averages   whether means and counts that an outside source states are used
-    residual_weight    how much more a rating counts in pickup for each star beyond what was expected
     l2, content_weight of the pickup matrix: ridge in readers, and weight of content similarity
     neighbours         how many entries of the pickup matrix each book keeps
     dense_books        largest catalogue whose pickup matrix is made whole; beyond it by groups of like books
@@ -84,7 +82,6 @@ class ShelfConfig(ModelConfig):
     book_shrinkage: Annotated[float, Field(ge=0)] = 6.0
     new_book_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     outside_averages: bool = True
-    residual_weight: Annotated[float, Field(ge=0)] = 0.2
     l2: Annotated[float, Field(gt=0)] = 60.0
     content_weight: Annotated[float, Field(ge=0)] = 30.0
     neighbours: Annotated[int, Field(ge=1)] = 400
@@ -254,7 +251,8 @@ class Shelf(Model):
         steps = torch.from_numpy(self.scale.steps(np.append(shelves.stars, self.scale.low)))
         weights, residuals = (_to_width(readers.arrays[name][rows], longest) for name in ("weights", "residuals"))
         wanted = torch.from_numpy(books.astype(np.int64))
-        parts = similarities(self.books.traits, wanted.clamp(min=0), items[places]) * (wanted >= 0)[..., None]
+        parts = similarities(self.books.traits, self.config.kernel, wanted.clamp(min=0), items[places])
+        parts *= (wanted >= 0)[..., None]
         n_rows, n_books = books.shape
         of_shelf = (weights, residuals, steps[places], torch.from_numpy(real).float())
         beside = [values[:, None].expand(n_rows, n_books, longest).reshape(-1, longest) for values in of_shelf]
@@ -332,13 +330,11 @@ class Shelf(Model):
         return liked
 
     def pickup_scores(self, shelves: Shelves) -> Floats:
-        """The shelf, each rating weighted by how far it lies beyond the biases, times the pickup matrix; [U, I].
+        """The books on the shelf, whatever their stars, times the pickup matrix; [U, I].
 
         A trace of the book's bias is added, which alone decides where nothing on the shelf says anything.
         """
-        y = self.residuals(shelves)[1].clamp(-RESIDUAL_BOUND, RESIDUAL_BOUND)
-        weights = (1 + self.config.residual_weight * y).numpy()
-        found = (matrix_of(shelves, weights, len(self.book_counts)) @ self.pickup).toarray()
+        found = (reading_matrix(shelves, len(self.book_counts)) @ self.pickup).toarray()
         return np.asarray(found + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
 
     def propose(self, readers: Readers, rows: Rows, allowed: Mask | None = None) -> Proposal:

@@ -5,7 +5,6 @@
 about       max(0, cos)^1.3 of what the books are about         close       max(0, cos)^4 of the same: near twins only
 author      1 for the same first author                         series      1 for the same series
 coreading   max(0, cos) of who read them, whatever the stars    era         exp(-|difference of years| / 8)
-level, outside_mean, outside_count, year   products of how far the books lie from the mean in each
 constant    1 for every pair: the reader's own level
 
 A reader is a Gaussian process over books with this kernel (Rasmussen and Williams, 2006, eq. 2.25): with residuals y of
@@ -28,15 +27,14 @@ from shelfwise.data.shelves import Shelves
 
 POWER, CLOSE_POWER = 1.3, 4
 ERA_YEARS = 8.0
-LEVELS = ("level", "outside_mean", "outside_count", "year")
-PARTS = ("about", "close", "author", "series", "coreading", "era", *LEVELS)
-N_MASSES = 6  # the first so many parts are never negative
+PARTS = ("about", "close", "author", "series", "coreading", "era")
 MAX_NUMBERS = 500_000  # in one batch of padded shelves, for one part
 MAX_READERS = 2048
 
 
 class KernelWeights(Config):
-    """The weight of each part and of the constant, and the noise of a rating, all relative.
+    """The weight of each part and of the constant, and the noise of a rating, all relative. A part of weight 0 is not
+    looked at, by the heads neither.
 
     The defaults were learned on leave-one-out errors of training rows of goodbooks-10k (docs/models.md).
     """
@@ -47,10 +45,6 @@ class KernelWeights(Config):
     series: float = Field(default=0.79, ge=0)
     coreading: float = Field(default=0.31, ge=0)
     era: float = Field(default=0.10, ge=0)
-    level: float = Field(default=0.05, ge=0)
-    outside_mean: float = Field(default=0.01, ge=0)
-    outside_count: float = Field(default=0.02, ge=0)
-    year: float = Field(default=0.015, ge=0)
     constant: float = Field(default=0.73, ge=0)
     noise: float = Field(default=1.45, gt=0)
 
@@ -67,7 +61,6 @@ class BookTraits:
     coreading  float32 [I, C], the same
     author, series  int64 [I], -1 where there is none
     year       float32 [I]
-    levels     float32 [I, 4], standardised, in the order of LEVELS; 0 where unknown
     """
 
     about: Tensor
@@ -75,23 +68,27 @@ class BookTraits:
     author: Tensor
     series: Tensor
     year: Tensor
-    levels: Tensor
 
 
-def similarities(traits: BookTraits, books: Tensor, shelf: Tensor) -> Tensor:
-    """k_p of B x M books and the B x L books on shelves, float32 [P, B, M, L]; books and shelf int64."""
+def similarities(traits: BookTraits, weights: KernelWeights, books: Tensor, shelf: Tensor) -> Tensor:
+    """k_p of B x M books and the B x L books on shelves, float32 [P, B, M, L]; books and shelf int64.
+
+    0 for a part of weight 0.
+    """
     parts = torch.empty(len(PARTS), *books.shape, shelf.shape[1])
-    cosine = (traits.about[books] @ traits.about[shelf].mT).clamp_(min=0)
-    torch.pow(cosine, POWER, out=parts[0])
-    torch.pow(cosine, CLOSE_POWER, out=parts[1])
-    for place, codes in ((2, traits.author), (3, traits.series)):
+    about, close, author, series, coreading, era = parts
+    if weights.about or weights.close:
+        cosine = (traits.about[books] @ traits.about[shelf].mT).clamp_(min=0)
+        torch.pow(cosine, POWER, out=about)
+        torch.pow(cosine, CLOSE_POWER, out=close)
+    for part, codes in ((author, traits.author), (series, traits.series)):
         mine, theirs = codes[books][..., None], codes[shelf][:, None]
-        parts[place] = (mine == theirs) & (mine >= 0)
-    parts[4] = (traits.coreading[books] @ traits.coreading[shelf].mT).clamp_(min=0)
-    parts[5] = torch.exp_((traits.year[books][..., None] - traits.year[shelf][:, None]).abs_() / -ERA_YEARS)
-    for place in range(len(LEVELS)):
-        levels = traits.levels[:, place]
-        torch.mul(levels[books][..., None], levels[shelf][:, None], out=parts[N_MASSES + place])
+        torch.logical_and(mine == theirs, mine >= 0, out=part)
+    if weights.coreading:
+        torch.matmul(traits.coreading[books], traits.coreading[shelf].mT, out=coreading).clamp_(min=0)
+    if weights.era:
+        torch.exp((traits.year[books][..., None] - traits.year[shelf][:, None]).abs_() / -ERA_YEARS, out=era)
+    parts[weights.parts() == 0] = 0
     return parts
 
 
@@ -137,7 +134,7 @@ def padded(shelves: Shelves, readers: np.ndarray, longest: int) -> Batch:
 def system(traits: BookTraits, weights: KernelWeights, shelf: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of B readers: the parts of K [P, B, L, L], which pairs are real [B, L, L], and the Cholesky factor of
     K + noise I [B, L, L]."""
-    parts = similarities(traits, shelf, shelf)
+    parts = similarities(traits, weights, shelf, shelf)
     pairs = (real[:, :, None] & real[:, None, :]).float()
     matrix = kernel(parts, weights).mul_(pairs)
     matrix.diagonal(dim1=-2, dim2=-1).add_(weights.noise)

@@ -18,7 +18,7 @@ from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Model, Readers
 from shelfwise.models.evidence import ShelfSide, shelf_evidence
 from shelfwise.models.long_shelves import shortened
-from shelfwise.models.shelf import RESIDUAL_BOUND, OrdinalBias, Shelf
+from shelfwise.models.shelf import OrdinalBias, Shelf
 from shelfwise.models.similarity import kernel, similarities, system
 from shelfwise.reasons.explanation import Explanation, explain, stars_of, without_each
 
@@ -42,7 +42,7 @@ def _posterior(model: Shelf, shelf: Shelves, books: Indices) -> _Posterior:
         model.books.traits, model.config.kernel, items[None], torch.ones(1, len(items), dtype=torch.bool)
     )
     wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
-    parts = similarities(model.books.traits, wanted[None], items[None])[:, 0]
+    parts = similarities(model.books.traits, model.config.kernel, wanted[None], items[None])[:, 0]
     return _Posterior(kept, parts * torch.from_numpy(books >= 0)[:, None], y, torch.cholesky_inverse(factor[0]))
 
 
@@ -79,10 +79,8 @@ def _of_whole_shelf(values: Tensor, kept: Indices, shelf: Shelves) -> Floats:
 
 def _pickup(model: Shelf, shelf: Shelves, books: Indices) -> Floats:
     """What each rating adds to the score by which candidates are proposed, float32 [M, L]."""
-    _, y = model.residuals(shelf)
-    weights = 1 + model.config.residual_weight * y.clamp(-RESIDUAL_BOUND, RESIDUAL_BOUND).numpy()
     found = model.pickup[shelf.item_idx][:, np.maximum(books, 0)].toarray().T
-    scores: Floats = (found * weights * (books >= 0)[:, None]).astype(np.float32)
+    scores: Floats = (found * (books >= 0)[:, None]).astype(np.float32)
     return scores
 
 

@@ -63,4 +63,4 @@ class BookPrior:
 
 def _covariance(traits: BookTraits, books: Tensor, others: Tensor, weights: KernelWeights) -> Tensor:
     """k of B books and O others, float32 [B, O]."""
-    return kernel(similarities(traits, books[None], others[None])[:, 0], weights)
+    return kernel(similarities(traits, weights, books[None], others[None])[:, 0], weights)

@@ -29,7 +29,7 @@ from shelfwise.models.evidence import (
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
-from shelfwise.models.similarity import LEVELS, PARTS, BookTraits, KernelWeights, batches, system
+from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, batches, system
 from shelfwise.training.book_prior import BARE, FULL, BookPrior
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
@@ -39,8 +39,7 @@ from shelfwise.training.settings import Checkpoint, History, LoopSettings
 SWEEPS = 2
 VALID_ROWS = 65_536
 VALID_SHARE = 0.25  # of ShelfConfig.head_rows, so many ratings validate
-# Parts of the similarity that a book has only once it was read or listed elsewhere.
-LEARNED_PARTS = [PARTS.index(name) for name in ("coreading", "level", "outside_mean", "outside_count")]
+LEARNED_PARTS = [PARTS.index("coreading")]  # which a book has only once it was read
 ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 LEVEL_BOUND = 3.0  # standard deviations
 BARE_DIM, BARE_LENGTH = 512, 1.5  # of the codes of author and of series from which a book without tags is guessed
@@ -58,7 +57,7 @@ def fit_shelf(
     train, scale = inputs.train, inputs.train.scale
     shelves = in_pieces(train.shelves(), config.longest_shelf)
     start = torch.from_numpy(Bias.fit(BiasConfig(), inputs).book_bias)
-    known = known_of_books(inputs.features, inputs, start, config)
+    known = known_of_books(inputs.features, inputs, config)
     books, rows = fit_books(shelves, known, start, config, scale)
     star_head, pick_head = Shelf.make_heads(config, scale, known.outside.shape[1])
     nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
@@ -96,12 +95,12 @@ class Rows:
     bare_prior: Tensor
 
 
-def known_of_books(features: BookFeatures, inputs: FitInputs, bias: Tensor, config: ShelfConfig) -> Known:
-    """What is known of the catalogue's books; `bias` [I], in stars, is the bias model's."""
+def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfig) -> Known:
+    """What is known of the catalogue's books."""
     books = features.catalogue.books
     if not config.content:
         nothing, none = torch.zeros(len(books), 1), torch.full((len(books),), -1)
-        traits = BookTraits(nothing, nothing, none, none, nothing[:, 0], nothing.expand(-1, len(LEVELS)).contiguous())
+        traits = BookTraits(nothing, nothing, none, none, nothing[:, 0])
         return Known(traits, torch.zeros(len(books), 0), nothing, torch.ones(len(books), dtype=torch.bool))
     if features.embedding is not None:
         about = unit_rows(features.embedding)
@@ -115,18 +114,17 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, bias: Tensor, conf
     year = _numbers(books["year"].to_numpy())
     mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
     count = _numbers(books["outside_count"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
-    levels = [_standardised(values) for values in (bias, mean, count.log1p(), year.clamp(1900))]
+    mean, count, recent = (_standardised(values) for values in (mean, count.log1p(), year.clamp(1900)))
     traits = BookTraits(
         about=torch.from_numpy(about),
         coreading=torch.from_numpy(coreading_vectors(inputs.train, config.coreading_dim, 1.0)),
         author=_codes(first_authors),
         series=_codes(books["series"].to_list()),
         year=torch.where(year.isnan(), year.nanmedian().nan_to_num(2000.0), year),
-        levels=torch.stack(levels, 1),
     )
     codes = [sign_codes(names, BARE_DIM) for names in (first_authors, books["series"].to_list())]
-    bare = torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(codes)), levels[3][:, None]], 1)
-    return Known(traits, torch.stack(levels[1:3], 1), bare, torch.from_numpy(described))
+    bare = torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(codes)), recent[:, None]], 1)
+    return Known(traits, torch.stack([mean, count], 1), bare, torch.from_numpy(described))
 
 
 def _described(features: BookFeatures) -> np.ndarray:
