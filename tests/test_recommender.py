@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tiny_world import N_BOOKS, rows_of_a_world, train_on, write_ratings, write_rows, write_world
+from tiny_world import N_BOOKS, TAGS, rows_of_a_world, train_on, write_ratings, write_rows, write_world
 
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.split import TRAIN
@@ -391,3 +391,40 @@ def test_readers_of_a_file_may_have_any_column_more(recommender: Recommender, tm
     outside = recommender.read_shelf(file)
     assert outside.readers.ids.to_list() == ["ann"]
     np.testing.assert_array_equal(outside.shelves.stars, [5, 1])
+
+
+# Books that arrive after training.
+
+
+def test_a_new_book_is_scored_at_once_by_what_it_is_about(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "taste": 1.0, "about_dim": 4, "coreading_dim": 4}
+    recommender = Recommender(train_on(write_world(tmp_path), model="shelf", settings=settings))
+    book = {"title": f"The {TAGS[0]} to come", "authors": ["Author 0"], "year": 1999}
+    grown, new = recommender.with_book(book, tags=[TAGS[0]])
+    assert new == N_BOOKS + 1
+    assert len(grown.run.catalogue) == N_BOOKS + 1
+    assert len(recommender.run.catalogue) == N_BOOKS
+    answer = grown.predict(pairs((READER, new), (NEW_READER, new)))
+    assert answer["basis"].to_list() == ["reader", "mean"]
+    near = grown.similar(new, n=3)["book_id"].to_list()
+    assert any(TAGS[0] in grown.run.catalogue.books["title"][int(b) - 1] for b in near)
+    assert grown.explain(new, READER).title == book["title"]
+    by_text, _ = recommender.with_book(book, text=f"An old tale; {TAGS[0]}, again.")
+    assert by_text.predict(pairs((READER, new)))["stars"].to_list() == answer["stars"].to_list()[:1]
+    before = recommender.recommend(READER, n=N_BOOKS)["book_id"].to_list()
+    after = grown.recommend(READER, n=N_BOOKS + 1)["book_id"].to_list()
+    assert set(after) == {*before, new}
+    with pytest.raises(UsageError, match="without a title"):
+        recommender.with_book({"title": " "})
+    with pytest.raises(UsageError, match="3 numbers of a book"):
+        recommender.with_book(book, vector=[1, 2, 3])
+
+
+def test_a_new_book_of_a_catalogue_with_text_ids_comes_last(tmp_path: Path) -> None:
+    books = [f"b{n:02}" for n in range(1, N_BOOKS + 1)]
+    rows = [(user, f"b{int(str(book)):02}", stars) for user, book, stars in rows_of_a_world()]
+    settings = {"epochs": 1, "taste": 1.0, "about_dim": 4, "coreading_dim": 4}
+    run = train_on(write_world(tmp_path, rows, books=books), model="shelf", settings=settings)
+    grown, new = Recommender(run).with_book({"title": "More"})
+    assert grown.run.catalogue.vocabulary.ids[-1] == new == f"b{N_BOOKS}+"
+    assert np.isfinite(grown.predict(pairs((READER, new)))["stars"][0])

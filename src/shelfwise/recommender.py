@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from shelfwise.artifact import Run, load_run
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
@@ -20,6 +21,7 @@ from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
+from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
 from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
@@ -359,6 +361,35 @@ class Recommender:
                 "members": pl.Series([each.gather(rows) for rows in by_book], dtype=pl.List(each.dtype)),
             }
         )
+
+    def with_book(
+        self,
+        book: dict[str, Any],
+        *,
+        tags: Sequence[str] = (),
+        text: str = "",
+        vector: Sequence[float] | None = None,
+    ) -> tuple[Recommender, Id]:
+        """The same with a book that has just appeared, known by what it is about, and the id that it gets.
+
+        book    columns of the catalogue by name (data.catalogue.BOOK_COLUMNS), a title at least
+        text    a description; the tags of the catalogue that stand in it count as the book's
+        vector  where the run was trained with an embedding of the user's: the book's numbers in it
+        Nothing is trained and nothing stored. Raises UsageError where the model takes in no books.
+        """
+        run = self.run
+        if not str(book.get("title") or "").strip():
+            raise UsageError("a book without a title", hint="give its title")
+        new = run.catalogue.new_book(book, (*tags, *(run.space.tags_in(text) if text else ())))
+        catalogue = run.catalogue.extended(new)
+        content = sp.csr_matrix(sp.vstack([run.content, run.space.transform(new)]))
+        embedding = None
+        if vector is not None:
+            embedding = np.zeros((len(catalogue), len(vector)), dtype=np.float32)
+            embedding[-1] = vector
+        model = run.model.with_new_books(BookFeatures(catalogue, run.space, content, embedding))
+        grown = replace(run, model=model, catalogue=catalogue, content=content)
+        return Recommender(grown), catalogue.vocabulary.ids[-1]
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""

@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import checkerboard, make_features, make_ratings
 
+from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
+from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.errors import UsageError
+from shelfwise.features.vectors import BookFeatures
 from shelfwise.models import shelf as shelf_module
 from shelfwise.models.blocks import RANGE_HOLDS, describe
 from shelfwise.models.contract import FitInputs
@@ -295,3 +298,35 @@ def test_the_weights_of_parts_are_named_and_in_order() -> None:
     weights = KernelWeights(series=2.5)
     assert weights.parts()[PARTS.index("series")] == 2.5
     assert len(weights.parts()) == len(PARTS)
+
+
+def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(inputs: FitInputs) -> None:
+    """Books 23 and 24 are in the catalogue but unrated; a model without them takes them in later."""
+    rated = inputs.train.item_idx < 23
+    train = inputs.train.where(rated)
+    known = inputs.features
+    assert known is not None
+    catalogue = Catalogue(known.catalogue.books.head(23), known.catalogue.tags)
+    fewer = BookFeatures(catalogue, known.space, known.content[:23])
+    early = replace(inputs, train=replace(train, books=Vocabulary(range(23))), features=fewer)
+    grown = fit_model(CONFIG, LOOP, early)[0].with_new_books(known)
+    whole = fit_model(CONFIG, LOOP, replace(inputs, train=train))[0]
+    assert isinstance(grown, Shelf)
+    assert isinstance(whole, Shelf)
+    assert grown.books.prior.tolist() == pytest.approx(whole.books.prior.tolist(), abs=1e-5)
+    shelves, rows = train.shelves(), np.arange(10)
+    for book in (23, 24):
+        pairs = rows, np.full(10, book, np.int32)
+        found, expected = (m.stars(m.fold_in(shelves), *pairs) for m in (grown, whole))
+        assert found == pytest.approx(expected, abs=1e-4)
+        assert grown.basis(grown.fold_in(shelves), *pairs).tolist() == [2] * 10
+    lists, _ = grown.top(grown.fold_in(shelves), 25, shelves)
+    assert lists.max() == 24
+    again = Shelf.from_state(grown.config, grown.scale, grown.book_state(), {})
+    assert np.array_equal(again.stars(again.fold_in(shelves), *pairs), found)
+
+
+def test_a_model_without_content_takes_in_no_new_book(inputs: FitInputs) -> None:
+    model, _ = fit_model(OrdinalBiasConfig(hidden=(4,)), LOOP, inputs)
+    with pytest.raises(UsageError, match="knows no books but those"):
+        model.with_new_books(make_features(26))

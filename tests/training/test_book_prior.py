@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from shelfwise.models.shelf_books import BARE, FULL
 from shelfwise.models.similarity import BookTraits, KernelWeights
-from shelfwise.training.book_prior import BARE, FULL, BookPrior
+from shelfwise.training.book_prior import BookPrior
 
 
 def traits(n: int = 30, seed: int = 0) -> BookTraits:
@@ -24,11 +25,11 @@ def test_a_rated_book_is_expected_to_get_what_it_would_be_as_a_new_one(weights: 
     count = torch.from_numpy(rng.integers(0, 9, 30).astype(np.float32))
     means = torch.from_numpy(rng.normal(0, 0.3, 30).astype(np.float32)) * (count > 0)
     means -= means[count > 0].mean() * (count > 0)
-    found = BookPrior.fit(books, count, weights).expect(means)
+    found = BookPrior.fit(books, count, weights).expect(means).prior
     for book in torch.nonzero(count > 0)[:5, 0].tolist():
         unrated = count.clone()
         unrated[book] = 0
-        without = BookPrior.fit(books, unrated, weights).expect(means)
+        without = BookPrior.fit(books, unrated, weights).expect(means).prior
         assert float(found[book]) == pytest.approx(float(without[book]), abs=0.02)  # the centre moves a little
 
 
@@ -37,12 +38,12 @@ def test_a_new_book_is_expected_to_get_what_its_series_gets_and_one_like_no_othe
     series = torch.tensor([1, 1, 2, 2, 1, -1])
     books = BookTraits(about, torch.zeros(6, 2), series, series, torch.full((6,), 2000.0))
     count, means = torch.tensor([50.0, 50, 50, 50, 0, 0]), torch.tensor([0.4, 0.6, -0.4, -0.6, 0, 0])
-    found = BookPrior.fit(books, count, FULL).expect(means)
+    found = BookPrior.fit(books, count, FULL).expect(means).prior
     assert 0.35 < float(found[4]) < 0.5
     assert float(found[5]) == pytest.approx(0, abs=0.01)
-    bare = BookPrior.fit(books, count, BARE).expect(means)
+    bare = BookPrior.fit(books, count, BARE).expect(means).prior
     assert 0.2 < float(bare[4]) < float(found[4])
 
 
 def test_without_a_single_rating_everything_is_expected_to_be_the_mean() -> None:
-    assert BookPrior.fit(traits(), torch.zeros(30), FULL).expect(torch.zeros(30)).tolist() == [0.0] * 30
+    assert BookPrior.fit(traits(), torch.zeros(30), FULL).expect(torch.zeros(30)).prior.tolist() == [0.0] * 30

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +16,7 @@ import polars as pl
 
 from shelfwise.data.isbn import isbn13_to_10, repair_isbn
 from shelfwise.data.tables import need_column, pick_column, present
-from shelfwise.data.vocabulary import Vocabulary
+from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError
 
 # Column -> type; book_id comes first and may be integer or text. All but book_id and title may be null.
@@ -84,9 +86,36 @@ class Catalogue:
         """Book ids; the index of a book is its row."""
         return Vocabulary(self.books["book_id"])
 
+    @property
+    def first_authors(self) -> list[str | None]:
+        """The first author of each book, None where there is none."""
+        return [names[0] if names is not None and len(names) else None for names in self.books["authors"].to_list()]
+
     def titles(self, item_idx: pl.Series) -> pl.Series:
         """Titles of the books at the given indices."""
         return self.books["title"].gather(item_idx)
+
+    def new_book(self, book: dict[str, Any], tags: Sequence[str] = ()) -> Catalogue:
+        """A catalogue of one book that could follow those here: BOOK_COLUMNS by name, a title at least, and its tags.
+
+        Its id is the next number, or where ids are text, one that sorts behind all others.
+        """
+        last = self.vocabulary.ids[-1]
+        book_id: Id = last + 1 if isinstance(last, int) else str(last) + "+"
+        row: dict[str, Any] = {"book_id": [book_id]}
+        for column, kind in BOOK_COLUMNS.items():
+            value = book.get(column)
+            is_list = kind == pl.List(pl.String)
+            shown = value if is_list or value is None else str(value)
+            row[column] = pl.Series([shown], dtype=kind if is_list else pl.String)
+        named = [(0, tag, 1) for tag in dict.fromkeys(tags)]
+        of_book = pl.DataFrame(named, schema=empty_tags().schema, orient="row")
+        return Catalogue(_fixed_columns(pl.DataFrame(row), Vocabulary([book_id])), of_book)
+
+    def extended(self, new: Catalogue) -> Catalogue:
+        """These books and the new ones, whose ids sort behind."""
+        tags = new.tags.with_columns((pl.col("item_idx") + len(self)).cast(pl.Int32))
+        return Catalogue(pl.concat([self.books, new.books]), pl.concat([self.tags, tags]))
 
     def blanked(self, item_idx: npt.NDArray[np.integer], *, tags: bool) -> Catalogue:
         """The same without outside averages and counts of some books; with `tags`, without what they are about too."""

@@ -85,6 +85,12 @@ class ContentSpace:
             for b in np.unique(names)
         }
 
+    def tags_in(self, text: str) -> list[str]:
+        """The tags of the space that stand in a text, as words of it."""
+        tags = self.terms.filter(pl.col("block").is_in(["tags", "subjects"]))["term"].to_list()
+        words = f" {plain(text)} "
+        return [tag for tag in tags if f" {plain(tag)} " in words]
+
     def transform(self, catalogue: Catalogue) -> sp.csr_matrix:
         """Content of each book, float32 [I, F], rows of length 1 (or 0 for a book of which nothing is known)."""
         columns = self.terms.with_row_index("column")

@@ -36,6 +36,22 @@ class BookFeatures:
         space = ContentSpace.fit(catalogue)
         return cls(catalogue, space, space.transform(catalogue), embedding)
 
+    @property
+    def about_content(self) -> sp.csr_matrix:
+        """The columns that say what books are about, [I, F']."""
+        return self.content[:, self._columns(ABOUT_BLOCKS)]
+
+    @property
+    def described(self) -> npt.NDArray[np.bool_]:
+        """Which books have tags or subjects, or numbers of the user's, bool [I]."""
+        if self.embedding is not None:
+            return np.ones(len(self.catalogue), dtype=np.bool_)
+        found: npt.NDArray[np.bool_] = np.diff(self.content[:, self._columns(("tags", "subjects"))].indptr) > 0
+        return found
+
+    def _columns(self, blocks: tuple[str, ...]) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(np.isin(self.space.terms["block"].to_numpy(), blocks))
+
 
 class VectorSizes(Config):
     """Numbers for what a book is about (SVD of tags, subjects and title words), its author and its series."""
@@ -68,14 +84,12 @@ def content_vectors(features: BookFeatures, sizes: VectorSizes) -> Floats:
     if features.embedding is not None:
         about = unit_rows(features.embedding)
     else:
-        columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ABOUT_BLOCKS))
-        about = unit_rows(truncated_svd(features.content[:, columns], sizes.about))
-    books = features.catalogue.books
-    authors = [names[0] if names is not None and len(names) else None for names in books["authors"].to_list()]
+        about = unit_rows(truncated_svd(features.about_content, sizes.about))
+    catalogue = features.catalogue
     parts = {
         "about": about,
-        "author": sign_codes(authors, sizes.author),
-        "series": sign_codes(books["series"].to_list(), sizes.series),
+        "author": sign_codes(catalogue.first_authors, sizes.author),
+        "series": sign_codes(catalogue.books["series"].to_list(), sizes.series),
     }
     return np.hstack([PART_WEIGHTS[name] ** 0.5 * part for name, part in parts.items()]).astype(np.float32)
 
@@ -85,14 +99,27 @@ def truncated_svd(matrix: sp.csr_matrix, dim: int) -> Floats:
 
     Randomised (Halko, Martinsson, Tropp, SIAM Review 2011) with a fixed seed; zeros where the rank is less.
     """
+    left, values, _ = _svd(matrix, dim)
+    return left * values
+
+
+def svd_basis(matrix: sp.csr_matrix, dim: int) -> Floats:
+    """The first `dim` right singular directions of a matrix [I, F], float32 [F, dim]: see truncated_svd.
+
+    matrix @ basis is what truncated_svd gives, up to rounding, and does for rows that come later too.
+    """
+    return _svd(matrix, dim)[2].T
+
+
+def _svd(matrix: sp.csr_matrix, dim: int) -> tuple[Floats, Floats, Floats]:
+    """float32 [I, dim], [dim], [dim, F]; 0 beyond the rank."""
     from sklearn.utils.extmath import randomized_svd
 
     rank = min(dim, *matrix.shape)
-    result = np.zeros((matrix.shape[0], dim), dtype=np.float32)
+    left, values, right = (np.zeros(s, dtype=np.float32) for s in ((matrix.shape[0], dim), dim, (dim, matrix.shape[1])))
     if rank and matrix.nnz:
-        left, values, _ = randomized_svd(matrix, rank, n_iter=4, random_state=0)
-        result[:, :rank] = left * values
-    return result
+        left[:, :rank], values[:rank], right[:rank] = randomized_svd(matrix, rank, n_iter=4, random_state=0)
+    return left, values, right
 
 
 def sign_codes(names: list[str | None], dim: int) -> Floats:

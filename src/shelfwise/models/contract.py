@@ -125,6 +125,16 @@ class Model(ABC):
         """The same model with lists in the order that is named. Raises UsageError unless it has several."""
         raise UsageError(f"the model {self.kind} has one order of lists only", hint="leave out --order")
 
+    def with_new_books(self, features: BookFeatures) -> Model:
+        """The same model with books beyond its own: the first I of `features` are those it has, all others are new.
+
+        Raises UsageError unless the model knows books by what they are about.
+        """
+        raise UsageError(
+            f"the model {self.kind} knows no books but those it was trained with",
+            hint="train a model that knows books by content, such as shelf",
+        )
+
     def basis(self, readers: Readers, rows: Rows, item_idx: Indices) -> npt.NDArray[np.int8]:
         """On what each prediction rests, int8 [N], as an index into BASES."""
         reader_known = readers.shelves.lengths[rows] > 0

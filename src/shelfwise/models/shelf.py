@@ -28,6 +28,7 @@ from shelfwise.config import ModelConfig
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
+from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
 from shelfwise.models.coreading import MAX_DENSE_BOOKS
 from shelfwise.models.evidence import (
@@ -41,6 +42,7 @@ from shelfwise.models.evidence import (
 )
 from shelfwise.models.heads import Standardised, StarHead
 from shelfwise.models.long_shelves import shortened
+from shelfwise.models.shelf_books import OTHERS, ContentPrior, ShelfBooks
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
 from shelfwise.models.sparse import from_arrays, reading_matrix, to_arrays
 from shelfwise.ranking import top_n
@@ -112,21 +114,6 @@ class OrdinalBiasConfig(ShelfConfig):
     outside_averages: bool = False
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (128, 64)
     new_book_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-@dataclass(frozen=True)
-class ShelfBooks:
-    """What was learned about I books: bias and prior [I] (stars), count [I], histogram [I, S], outside [I, O]; and
-    of all ratings: mean [1], usual [S]. traits for similarity."""
-
-    traits: BookTraits
-    mean: Tensor
-    usual: Tensor
-    prior: Tensor
-    bias: Tensor
-    count: Tensor
-    histogram: Tensor
-    outside: Tensor
 
 
 def _to_width(values: Floats, width: int) -> Tensor:
@@ -367,12 +354,24 @@ class Shelf(Model):
         config = self.config.model_copy(update=settings)
         return type(self)(config, self.scale, self.books, self.star_head, self.pickup, self.pick_head)
 
+    @torch.no_grad()
+    def with_new_books(self, features: BookFeatures) -> Model:
+        if not self.config.content:
+            return super().with_new_books(features)
+        old, n_books = self.pickup, len(features.catalogue)
+        indptr = np.append(old.indptr, np.full(n_books - len(self.book_counts), old.indptr[-1]))
+        pickup = sp.csr_matrix((old.data, old.indices, indptr), shape=(n_books, n_books))
+        books = self.books.with_new(features)
+        return type(self)(self.config, self.scale, books, self.star_head, pickup, self.pick_head)
+
     # Storage.
 
     def book_state(self) -> Arrays:
         traits, books = self.books.traits, self.books
+        prior = books.content_prior
         arrays: Arrays = {f"traits.{f.name}": getattr(traits, f.name).numpy() for f in fields(traits)}
-        arrays |= {f"books.{f.name}": getattr(books, f.name).numpy() for f in fields(books) if f.name != "traits"}
+        arrays |= {f"new_books.{f.name}": getattr(prior, f.name).numpy() for f in fields(prior)}
+        arrays |= {f"books.{name}": getattr(books, name).numpy() for name in OTHERS}
         for name, head in (("stars", self.star_head), ("pick", self.pick_head)):
             arrays |= {f"{name}.{key}": value.numpy() for key, value in head.state_dict().items()}
         return arrays | to_arrays("pickup", self.pickup)
@@ -383,8 +382,8 @@ class Shelf(Model):
         dense = {name: a for name, a in book_state.items() if not name.startswith("pickup.")}
         tensors = {name: torch.from_numpy(np.array(a)) for name, a in dense.items()}
         traits = BookTraits(**{f.name: tensors[f"traits.{f.name}"] for f in fields(BookTraits)})
-        others = {f.name: tensors[f"books.{f.name}"] for f in fields(ShelfBooks) if f.name != "traits"}
-        books = ShelfBooks(traits, **others)
+        prior = ContentPrior(**{f.name: tensors[f"new_books.{f.name}"] for f in fields(ContentPrior)})
+        books = ShelfBooks(traits, **{name: tensors[f"books.{name}"] for name in OTHERS}, content_prior=prior)
         star_head, pick_head = cls.make_heads(config, scale, books.outside.shape[1])
         for name, head in (("stars", star_head), ("pick", pick_head)):
             head.load_state_dict({k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")})

@@ -18,13 +18,21 @@ import torch
 from torch import Tensor
 
 from shelfwise.models.coreading import inverted
-from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, kernel, similarities
+from shelfwise.models.shelf_books import covariance
+from shelfwise.models.similarity import BookTraits, KernelWeights
 
-NOTHING = KernelWeights(**dict.fromkeys(PARTS, 0.0), constant=0.013, noise=0.013)
-# Of books of which no more than author, series and year is known; and of all others.
-BARE = NOTHING.model_copy(update={"author": 0.027, "series": 0.027, "era": 0.027})
-FULL = BARE.model_copy(update={"about": 0.04, "close": 0.04})
 BOOKS_AT_ONCE = 250
+
+
+@dataclass(frozen=True)
+class Expected:
+    """prior    of each book, float32 [I]
+    weights, centre  of the process: an unrated book gets centre + the sum of k(book, i) * weights[i]; [I] and a number
+    """
+
+    prior: Tensor
+    weights: Tensor
+    centre: float
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,15 @@ class BookPrior:
     def fit(cls, traits: BookTraits, count: Tensor, weights: KernelWeights) -> BookPrior:
         """count float32 [I], ratings of each book. Time R^3, memory 4 R^2 bytes."""
         rated = torch.nonzero(count > 0)[:, 0]
-        covariance = np.empty((len(rated), len(rated)), dtype=np.float32, order="F")
+        matrix = np.empty((len(rated), len(rated)), dtype=np.float32, order="F")
         for start in range(0, len(rated), BOOKS_AT_ONCE):
             part = slice(start, start + BOOKS_AT_ONCE)
-            covariance[:, part] = _covariance(traits, rated[part], rated, weights).T  # symmetric
-        np.einsum("ii->i", covariance)[:] += (1 / count[rated] + weights.noise).numpy()
-        return cls(traits, weights, rated, inverted(covariance))
+            matrix[:, part] = covariance(traits, rated[part], rated, weights).T  # symmetric
+        np.einsum("ii->i", matrix)[:] += (1 / count[rated] + weights.noise).numpy()
+        return cls(traits, weights, rated, inverted(matrix))
 
-    def expect(self, means: Tensor) -> Tensor:
-        """The expected mean of each book [I] from the means [I] of those that were rated, but for its own."""
+    def expect(self, means: Tensor) -> Expected:
+        """The expected mean of each book from the means [I] of those that were rated, but for its own."""
         y = means[self.rated].numpy()
         centre = y.mean(dtype=np.float64).astype(np.float32) if len(y) else np.float32(0)
         weights = self.inverse @ (y - centre)
@@ -57,10 +65,6 @@ class BookPrior:
         unrated = torch.ones(len(means), dtype=torch.bool).index_fill_(0, self.rated, False).nonzero()[:, 0]
         for start in range(0, len(unrated), BOOKS_AT_ONCE):
             part = unrated[start : start + BOOKS_AT_ONCE]
-            found[part.numpy()] += _covariance(self.traits, part, self.rated, self.weights).numpy() @ weights
-        return torch.from_numpy(found)
-
-
-def _covariance(traits: BookTraits, books: Tensor, others: Tensor, weights: KernelWeights) -> Tensor:
-    """k of B books and O others, float32 [B, O]."""
-    return kernel(similarities(traits, weights, books[None], others[None])[:, 0], weights)
+            found[part.numpy()] += covariance(self.traits, part, self.rated, self.weights).numpy() @ weights
+        of_all = torch.zeros(len(means)).index_copy_(0, self.rated, torch.from_numpy(weights))
+        return Expected(torch.from_numpy(found), of_all, float(centre))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +14,7 @@ from shelfwise.data.ratings import join_ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.errors import FitError
-from shelfwise.features.vectors import ABOUT_BLOCKS, BookFeatures, sign_codes, truncated_svd, unit_rows
+from shelfwise.features.vectors import BookFeatures, sign_codes, svd_basis
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.blocks import PREDICT_BLOCK, reader_blocks
 from shelfwise.models.contract import FitInputs
@@ -28,9 +28,10 @@ from shelfwise.models.evidence import (
 )
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
-from shelfwise.models.shelf import Shelf, ShelfBooks, ShelfConfig
+from shelfwise.models.shelf import Shelf, ShelfConfig
+from shelfwise.models.shelf_books import BARE, FULL, ContentPrior, ShelfBooks, about_vectors, name_codes, years_of
 from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, batches, system
-from shelfwise.training.book_prior import BARE, FULL, BookPrior
+from shelfwise.training.book_prior import BookPrior, Expected
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
@@ -77,10 +78,12 @@ def fit_shelf(
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of books beside their stars: traits; outside numbers [I, O] for the head; `bare` [I, E], codes of
-    author and series and the year, which is all that is known of a book without tags or subjects (`described`)."""
+    """What is known of books beside their stars: traits, and the basis [F, D] of what they are about; outside numbers
+    [I, O] for the head; `bare` [I, E], codes of author and series and the year, which is all that is known of a book
+    without tags or subjects (`described`)."""
 
     traits: BookTraits
+    basis: Tensor
     outside: Tensor
     bare: Tensor
     described: Tensor
@@ -101,39 +104,27 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
     if not config.content:
         nothing, none = torch.zeros(len(books), 1), torch.full((len(books),), -1)
         traits = BookTraits(nothing, nothing, none, none, nothing[:, 0])
-        return Known(traits, torch.zeros(len(books), 0), nothing, torch.ones(len(books), dtype=torch.bool))
-    if features.embedding is not None:
-        about = unit_rows(features.embedding)
-    else:
-        columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ABOUT_BLOCKS))
-        about = unit_rows(truncated_svd(features.content[:, columns], config.about_dim))
-    described = _described(features)
-    if described.any():  # beside books with tags, a title's words alone say too little of what a book is about
-        about[~described] = 0
-    first_authors = [names[0] if names is not None and len(names) else None for names in books["authors"].to_list()]
+        return Known(
+            traits, torch.zeros(0, 1), torch.zeros(len(books), 0), nothing, torch.ones(len(books), dtype=torch.bool)
+        )
+    own = features.embedding
+    basis = svd_basis(features.about_content, config.about_dim) if own is None else np.zeros((0, own.shape[1]), "f4")
+    first_authors, series = features.catalogue.first_authors, books["series"].to_list()
     year = _numbers(books["year"].to_numpy())
     mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
     count = _numbers(books["outside_count"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
     mean, count, recent = (_standardised(values) for values in (mean, count.log1p(), year.clamp(1900)))
     traits = BookTraits(
-        about=torch.from_numpy(about),
+        about=torch.from_numpy(about_vectors(features, basis)),
         coreading=torch.from_numpy(coreading_vectors(inputs.train, config.coreading_dim, 1.0)),
-        author=_codes(first_authors),
-        series=_codes(books["series"].to_list()),
-        year=torch.where(year.isnan(), year.nanmedian().nan_to_num(2000.0), year),
+        author=name_codes(first_authors),
+        series=name_codes(series),
+        year=years_of(features, len(books)),
     )
-    codes = [sign_codes(names, BARE_DIM) for names in (first_authors, books["series"].to_list())]
+    codes = [sign_codes(names, BARE_DIM) for names in (first_authors, series)]
     bare = torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(codes)), recent[:, None]], 1)
-    return Known(traits, torch.stack([mean, count], 1), bare, torch.from_numpy(described))
-
-
-def _described(features: BookFeatures) -> np.ndarray:
-    """Which books have tags or subjects, or numbers of the user's, bool [I]."""
-    if features.embedding is not None:
-        return np.ones(len(features.catalogue), dtype=bool)
-    columns = np.flatnonzero(np.isin(features.space.terms["block"].to_numpy(), ("tags", "subjects")))
-    found: np.ndarray = np.diff(features.content[:, columns].indptr) > 0
-    return found
+    outside, described = torch.stack([mean, count], 1), torch.from_numpy(features.described)
+    return Known(traits, torch.from_numpy(basis.copy()), outside, bare, described)
 
 
 def _numbers(values: np.ndarray) -> Tensor:
@@ -148,12 +139,6 @@ def _standardised(values: Tensor) -> Tensor:
     return scaled.nan_to_num(0.0).clamp(-LEVEL_BOUND, LEVEL_BOUND)
 
 
-def _codes(names: list[str | None]) -> Tensor:
-    known: dict[str, int] = {}
-    codes = [-1 if name is None else known.setdefault(name, len(known)) for name in names]
-    return torch.tensor(codes, dtype=torch.int64)
-
-
 def fit_books(
     shelves: Shelves, known: Known, bias: Tensor, config: ShelfConfig, scale: Scale
 ) -> tuple[ShelfBooks, Rows]:
@@ -166,7 +151,7 @@ def fit_books(
     stars = torch.from_numpy(shelves.stars.astype(np.float32))
     mean, n_books = float(stars.double().mean()), len(bias)
     count = torch.bincount(items, minlength=n_books).float()
-    beyond, prior, bare_prior = torch.zeros(len(stars)), torch.zeros(n_books), torch.zeros(n_books)
+    beyond = torch.zeros(len(stars))
     expect = _expectations(known, count, config)
     for _ in range(SWEEPS):
         residuals = stars - mean - bias[items]
@@ -177,35 +162,43 @@ def fit_books(
             beyond = residuals - level_of_others(shelves, config.kernel, residuals, scale)[:, 0]
         beyond += bias[items]
         total = torch.zeros(n_books).index_add_(0, items, beyond)
-        prior, bare_prior = expect(total)
-        bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
+        full, bare = expect(total)
+        bias = (total + config.book_shrinkage * full.prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     histogram = torch.zeros(n_books, len(scale.values))
     histogram.index_put_((items, torch.from_numpy(scale.steps(shelves.stars))), torch.ones(len(items)), accumulate=True)
     usual = histogram.sum(0) / histogram.sum()
-    books = ShelfBooks(known.traits, torch.tensor([mean]), usual, prior, bias, count, histogram, known.outside)
-    return books, Rows(beyond, bare_prior)
+    of_new = ContentPrior(
+        known.basis, torch.stack([full.weights, bare.weights]), torch.tensor([full.centre, bare.centre])
+    )
+    books = ShelfBooks(
+        known.traits, torch.tensor([mean]), usual, full.prior, bias, count, histogram, known.outside, of_new
+    )
+    return books, Rows(beyond, bare.prior)
 
 
-def _expectations(known: Known, count: Tensor, config: ShelfConfig) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def _expectations(known: Known, count: Tensor, config: ShelfConfig) -> Callable[[Tensor], tuple[Expected, Expected]]:
     """From the sums [I] of what ratings are beyond their readers, what books are expected to get: from all that is
-    known of them, and from author, series and year alone, [I] each.
+    known of them, and from author, series and year alone.
 
     By a Gaussian process over books; by ridge regressions beyond dense_books, and without content.
     """
     if config.content and len(count) <= config.dense_books:
         full, bare = (BookPrior.fit(known.traits, count, weights) for weights in (FULL, BARE))
 
-        def by_others(total: Tensor) -> tuple[Tensor, Tensor]:
+        def by_others(total: Tensor) -> tuple[Expected, Expected]:
             means = total / count.clamp(min=1)
-            from_bare = bare.expect(means)
-            return torch.where(known.described, full.expect(means), from_bare), from_bare
+            from_all, from_bare = full.expect(means), bare.expect(means)
+            prior = torch.where(known.described, from_all.prior, from_bare.prior)
+            return replace(from_all, prior=prior), from_bare
 
         return by_others
 
-    def by_ridge(total: Tensor) -> tuple[Tensor, Tensor]:
+    def by_ridge(total: Tensor) -> tuple[Expected, Expected]:
         from_bare = regress(known.bare, total, count, config.book_shrinkage)
         prior = regress(known.traits.about, total, count, config.book_shrinkage)
-        return torch.where(known.described, prior, from_bare), from_bare
+        prior = torch.where(known.described, prior, from_bare)
+        nothing = torch.zeros_like(prior)  # a book that arrives later gets what books get on average
+        return Expected(prior, nothing, float(prior.mean())), Expected(from_bare, nothing, float(from_bare.mean()))
 
     return by_ridge
 
