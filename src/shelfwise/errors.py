@@ -14,11 +14,19 @@
     ├── FetchError          a download failed: offline, interrupted, wrong content
     ├── FitError            a model cannot be fitted: no ratings, a loss that is not finite
     ├── StoppedError        training was stopped by SIGTERM; it can go on
-    └── RunError            a run folder cannot be used or written
-        ├── RunExistsError      the output folder already holds a run
-        ├── CorruptRunError     a file is missing, truncated, swapped or altered
-        ├── RunVersionError     written by a newer version of Shelfwise
-        └── OutputError         the disk is full, or the place is not writable
+    ├── RunError            a run folder cannot be used or written
+    │   ├── RunExistsError      the output folder already holds a run
+    │   ├── CorruptRunError     a file is missing, truncated, swapped or altered
+    │   ├── RunVersionError     written by a newer version of Shelfwise
+    │   └── OutputError         the disk is full, or the place is not writable
+    └── ServiceError        the service cannot do what is asked of it
+        ├── NotFoundError       no such reader, book, model or page
+        ├── KeyMissingError     no key, or one that is not known, expired or revoked
+        ├── KeyRoleError        the key may not do this; a request from another site
+        ├── TooLargeError       a body or a value beyond its limit
+        ├── TooManyError        more requests than are allowed in this time
+        ├── StoreError          the database cannot be reached or written
+        └── StoreFullError      the disk of the database is full
 
 A message says what is wrong, where, and the value; the hint says what to do. The command line
 prints both and exits with `exit_code`; the service answers with the same code and words.
@@ -116,3 +124,35 @@ class RunVersionError(RunError):
 
 class OutputError(RunError):
     code = "output"
+
+
+class ServiceError(ShelfwiseError):
+    code = "service"
+
+
+class NotFoundError(ServiceError):
+    code = "not-found"
+
+
+class KeyMissingError(ServiceError):
+    code = "key-missing"
+
+
+class KeyRoleError(ServiceError):
+    code = "key-role"
+
+
+class TooLargeError(ServiceError):
+    code = "too-large"
+
+
+class TooManyError(ServiceError):
+    code = "too-many"
+
+
+class StoreError(ServiceError):
+    code = "store"
+
+
+class StoreFullError(ServiceError):
+    code = "store-full"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -119,11 +119,10 @@ class Recommender:
                 f"{path}: none of its books is in the catalogue of this run",
                 hint="check its ids, or give --ids",
             )
-        return self._outside(table)
+        return self._outside(table, Vocabulary(table.frame["user_id"]))
 
-    def _outside(self, table: RatingsTable) -> OutsideRatings:
+    def _outside(self, table: RatingsTable, readers: Vocabulary) -> OutsideRatings:
         ratings, cleaning = clean(table, self.run.catalogue, duplicates=self.run.settings["duplicates"])
-        readers = Vocabulary(table.frame["user_id"])
         shelves = ratings.for_readers(readers).shelves()
         return OutsideRatings(readers, shelves, cleaning.n_unknown_book_rows, tuple(cleaning.unknown_books))
 
@@ -132,26 +131,31 @@ class Recommender:
 
         A book rated twice counts as in training. Raises BadValueError for stars outside the scale, DuplicateError.
         """
-        scale = self.run.model.scale
-        for book_id, value in ratings:
+        return self.shelves_of({NEW_READER: ratings})
+
+    def shelves_of(self, ratings: Mapping[str, Sequence[tuple[Id, float]]]) -> OutsideRatings:
+        """The ratings of several readers, by name. As shelf_of."""
+        scale, books = self.run.model.scale, self.run.catalogue.vocabulary
+        given = [(reader, book_id, value) for reader, mine in ratings.items() for book_id, value in mine]
+        for _, book_id, value in given:
             if isinstance(value, str) or not scale.contains([value])[0]:
                 raise BadValueError(
                     f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
                 )
-        names = [str(book_id) for book_id, _ in ratings]
-        books = self.run.catalogue.vocabulary
-        item_idx = books.find([book_id for book_id, _ in ratings])
+        names = [str(book_id) for _, book_id, _ in given]
+        item_idx = books.find([book_id for _, book_id, _ in given])
+        readers = Vocabulary(pl.Series(list(ratings), dtype=pl.String))
         if not (item_idx >= 0).any():
-            return OutsideRatings(Vocabulary([NEW_READER]), Shelves.empty(1), len(names), tuple(names[:10]))
+            return OutsideRatings(readers, Shelves.empty(len(readers)), len(names), tuple(names[:10]))
         frame = pl.DataFrame(
             {
-                "user_id": [NEW_READER] * len(names),
+                "user_id": [reader for reader, _, _ in given],
                 "book_id": pl.Series([None if i < 0 else books.ids[int(i)] for i in item_idx], dtype=books.ids.dtype),
                 "raw_book_id": names,
-                "stars": pl.Series([value for _, value in ratings], dtype=pl.Float32, strict=False),
+                "stars": pl.Series([value for _, _, value in given], dtype=pl.Float32, strict=False),
             }
         )
-        return self._outside(RatingsTable(frame, Path("ratings"), scale, "catalogue"))
+        return self._outside(RatingsTable(frame, Path("ratings"), scale, "catalogue"), readers)
 
     def predict(
         self,
@@ -264,6 +268,7 @@ class Recommender:
         rules: Rules | None = None,
         feedback: Feedback | None = None,
         why: bool = False,
+        ranges: bool = False,
         on_progress: Progress = silent,
         on_short: OnShort = ignore_short,
     ) -> Iterator[pl.DataFrame]:
@@ -273,6 +278,7 @@ class Recommender:
         shelf       ratings of new readers, or newer ratings of known ones
         rules       beyond those that always hold: no work that a reader has rated or taken up, and one edition of each
         feedback    what readers say beside stars
+        ranges      adds low and high: the smallest range of stars that holds 80 %; null where the model has none
         why         adds reasons: a list of code, text, contribution (stars) and book_id, of the book that is named
         on_short    told why, for each reader whose list holds fewer than n books
         """
@@ -299,6 +305,8 @@ class Recommender:
                 scores=scores[filled],
                 stars=self.run.model.stars(readers, place, books[filled]),
             )
+            if ranges:
+                frame = frame.with_columns(self._ranges(readers, place, books[filled]))
             if why:
                 frame = frame.with_columns(reasons_column(self._speaker, self.run.model, readers, books))
             yield frame
@@ -309,6 +317,10 @@ class Recommender:
             frame = self._list_frame(
                 reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4")
             )
+            if ranges:
+                frame = frame.with_columns(
+                    pl.lit(None, pl.Float32).alias("low"), pl.lit(None, pl.Float32).alias("high")
+                )
             if why:
                 nobody = self.run.model.fold_in(Shelves.empty(0))
                 frame = frame.with_columns(reasons_column(self._speaker, self.run.model, nobody, none.reshape(0, n)))
@@ -411,6 +423,13 @@ class Recommender:
         if plan.rules == Rules() and nothing_aside and not self.facts.has_editions:
             return self.run.model.top(readers, n, histories.read)
         return ruled_lists(self.run.model, readers, histories, plan, n)
+
+    def _ranges(self, readers: Readers, rows: Rows, books: Indices) -> list[pl.Series]:
+        chances = self.run.model.probabilities(readers, rows, books)
+        if chances is None:
+            return [pl.Series(name, [None] * len(rows), dtype=pl.Float32) for name in ("low", "high")]
+        found = describe(chances, self.run.model.scale)
+        return [pl.Series(name, found[name], dtype=pl.Float32) for name in ("low", "high")]
 
     def _list_frame(self, users: pl.Series, *, rank: Rows, books: Indices, **columns: Any) -> pl.DataFrame:
         catalogue = self.run.catalogue

@@ -1,0 +1,154 @@
+"""Requests in, lists out: whatever waits is answered together, since many readers cost little more than one."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from shelfwise.data.vocabulary import Id
+from shelfwise.rules import Rules
+from shelfwise.rules.feedback import Mark
+from shelfwise.service.models import Models, Served
+
+NO_RULES = Rules()
+NOBODY = "\0"  # begins the names of those who did not say who they are, as no reader's id does
+
+
+@dataclass(frozen=True)
+class Question:
+    """Who asks for what: ratings as (book id, stars), marks as (action, subject); `reader`, whom the run may know."""
+
+    ratings: tuple[tuple[Id, float], ...]
+    marks: tuple[tuple[str, str], ...] = ()
+    reader: str | None = None
+    n: int = 10
+    order: str | None = None
+    rules: Rules = NO_RULES
+    why: bool = False
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What questions that can be answered together have in common."""
+        return self.n, self.order, self.rules.model_dump_json(), self.why
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A list: rows of Recommender.recommend_all with ranges; who answered; why it is short, if so; unknown books."""
+
+    served: Served
+    rows: list[dict[str, Any]]
+    short: str | None
+    unknown: tuple[str, ...]
+
+
+class Desk:
+    """One thread that answers; the models may be changed at any time, each answer is of one."""
+
+    def __init__(self, models: Models, at_once: int) -> None:
+        self._models, self._at_once = models, at_once
+        self._waiting: queue.SimpleQueue[tuple[Question, Future[Answer]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="desk", daemon=True)
+        self._thread.start()
+
+    def ask(self, question: Question) -> Future[Answer]:
+        """The answer to come; it may raise a ShelfwiseError."""
+        future: Future[Answer] = Future()
+        self._waiting.put((question, future))
+        return future
+
+    def close(self) -> None:
+        """Answer what waits, then stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            batch, last = self._take()
+            served = self._models.active
+            by_kind: dict[tuple[Any, ...], list[tuple[Question, Future[Answer]]]] = {}
+            for question, future in batch:
+                if future.set_running_or_notify_cancel():
+                    by_kind.setdefault(question.kind, []).append((question, future))
+            for group in by_kind.values():
+                _answer(served, group)
+
+    def _take(self) -> tuple[list[tuple[Question, Future[Answer]]], bool]:
+        """What waits, at least one question and at most so many; and whether that was the end."""
+        batch: list[tuple[Question, Future[Answer]]] = []
+        item = self._waiting.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) == self._at_once:
+                return batch, False
+            try:
+                item = self._waiting.get_nowait()
+            except queue.Empty:
+                return batch, False
+        return batch, True
+
+
+def _answer(served: Served, group: list[tuple[Question, Future[Answer]]]) -> None:
+    """Answer questions of one kind; where that fails, each alone, so that only the one at fault fails."""
+    while group:
+        names: dict[str, tuple[Question, Future[Answer]]] = {}
+        rest = []
+        for place, (question, future) in enumerate(group):
+            name = f"{NOBODY}{place}" if question.reader is None else question.reader
+            if name in names:  # the same reader twice
+                rest.append((question, future))
+            else:
+                names[name] = (question, future)
+        try:
+            answers = answer(served, {name: question for name, (question, _) in names.items()})
+        except Exception as error:
+            if len(names) == 1:
+                next(iter(names.values()))[1].set_exception(error)
+            else:
+                for pair in names.values():
+                    _answer(served, [pair])
+        else:
+            for name, (_, future) in names.items():
+                future.set_result(answers[name])
+        group = rest
+
+
+def answer(served: Served, questions: dict[str, Question]) -> dict[str, Answer]:
+    """The answers to questions of one kind, by the name of who asks. Raises ShelfwiseError."""
+    one = next(iter(questions.values()))
+    recommender = served.ordered(one.order)
+    shelf = recommender.shelves_of({name: question.ratings for name, question in questions.items()})
+    marks: list[Mark] = [(name, *mark) for name, question in questions.items() for mark in question.marks]
+    short: dict[Id, str] = {}
+    frames = recommender.recommend_all(
+        pl.Series(list(questions), dtype=pl.String),
+        shelf,
+        n=one.n,
+        rules=one.rules,
+        feedback=recommender.feedback_of(marks) if marks else None,
+        why=one.why,
+        ranges=True,
+        on_short=lambda reader, missing: short.__setitem__(reader, str(missing)),
+    )
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in questions}
+    for frame in frames:
+        for row in frame.iter_rows(named=True):
+            rows[row["user_id"]].append(row)
+    books = recommender.run.catalogue.vocabulary
+    unknown = {name: _unknown(books.find(_ids(question)), _ids(question)) for name, question in questions.items()}
+    return {name: Answer(served, rows[name], short.get(name), unknown[name]) for name in questions}
+
+
+def _ids(question: Question) -> list[Id]:
+    return [book_id for book_id, _ in question.ratings]
+
+
+def _unknown(found: Any, ids: Sequence[Id]) -> tuple[str, ...]:
+    return tuple(str(book_id) for book_id, idx in zip(ids, found.tolist(), strict=True) if idx < 0)

@@ -1,0 +1,114 @@
+"""Runs that are served: loaded, verified, tried out and exchanged as one object each."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from shelfwise.artifact import MANIFEST, load_run
+from shelfwise.data.vocabulary import Id
+from shelfwise.errors import CorruptRunError, NotFoundError
+from shelfwise.recommender import Recommender
+
+GOLDEN_SHELVES, GOLDEN_LIST = (0, 1, 5, 20), 10
+
+
+@dataclass(frozen=True)
+class Served:
+    """A run in memory: model, vocabularies and catalogue belong together and are never exchanged alone.
+
+    version  begins the SHA-256 of the manifest, which vouches for every file; loaded  seconds since 1970
+    """
+
+    name: str
+    path: Path
+    version: str
+    recommender: Recommender
+    loaded: float
+    _by_order: dict[str, Recommender] = field(default_factory=dict)
+
+    def book_id(self, book_id: Id) -> Id:
+        """A book id as the catalogue has ids: a number where all are numbers and this is one."""
+        numbers = self.recommender.run.catalogue.vocabulary.ids.dtype == pl.Int64
+        text = str(book_id)
+        is_number = text.isascii() and text.removeprefix("-").isdigit() and len(text) < 19 and str(int(text)) == text
+        return int(text) if numbers and is_number else text
+
+    def ordered(self, order: str | None) -> Recommender:
+        """The recommender with lists in an order. Raises UsageError where the model has none of that name."""
+        if order is None:
+            return self.recommender
+        if order not in self._by_order:
+            self._by_order[order] = self.recommender.ordered(order)
+        return self._by_order[order]
+
+
+class Models:
+    """The runs that may be served, by the names of their folders; one answers."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """Load the first. Raises what load_run raises, CorruptRunError where its answers are none."""
+        self.paths = {path.resolve().name: path.resolve() for path in paths}
+        self._lock = threading.Lock()
+        self.previous: Served | None = None
+        self.active = load_served(next(iter(self.paths.values())))
+
+    def activate(self, name: str) -> Served:
+        """Let another run answer; on any error the old one goes on. Raises NotFoundError, RunError."""
+        if name not in self.paths:
+            raise NotFoundError(f"no model {name!r} is served here", hint=f"there are {', '.join(self.paths)}")
+        with self._lock:
+            served = load_served(self.paths[name])
+            self.previous, self.active = self.active, served
+            return served
+
+    def reload(self, names: Sequence[str]) -> None:
+        """Take runs that were changed on disk into memory, where they are there. Raises RunError."""
+        with self._lock:
+            if self.previous is not None and self.previous.name in names:
+                self.previous = load_served(self.previous.path)
+            if self.active.name in names:
+                self.active = load_served(self.active.path)
+
+    def roll_back(self) -> Served:
+        """Let the run that answered before answer again. Raises NotFoundError."""
+        with self._lock:
+            if self.previous is None:
+                raise NotFoundError("no other model has answered before", hint="activate one by its name")
+            self.previous, self.active = self.active, self.previous
+            return self.active
+
+
+def load_served(path: Path) -> Served:
+    """A run loaded, verified by its checksums, and tried out. Raises RunError."""
+    version = hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()[:12] if (path / MANIFEST).is_file() else ""
+    recommender = Recommender(load_run(path))
+    try_out(recommender, path)
+    return Served(path.name, path, version, recommender, time.time())
+
+
+def try_out(recommender: Recommender, path: Path) -> None:
+    """Answer golden requests, which also warms up. Raises CorruptRunError where an answer is no list."""
+    ids, scale = recommender.run.catalogue.vocabulary.ids, recommender.run.model.scale
+    for n in GOLDEN_SHELVES:
+        books = np.unique(np.linspace(0, len(ids) - 1, n).astype(int)).tolist()
+        ratings = [(ids[i], float(scale.values[place % len(scale.values)])) for place, i in enumerate(books)]
+        found = recommender.recommend(ratings=ratings, n=GOLDEN_LIST)
+        again = recommender.recommend(ratings=ratings, n=GOLDEN_LIST)
+        stars = found["stars"].to_numpy()
+        sound = (
+            np.isfinite(stars).all()
+            and bool((stars >= scale.low).all() and (stars <= scale.high).all())
+            and found["book_id"].n_unique() == len(found)
+            and found.equals(again)
+            and (len(found) > 0 or len(books) == len(ids))
+        )
+        if not sound:
+            raise CorruptRunError(f"{path}: a golden request got no sound list", hint="train the run again")

@@ -1,0 +1,158 @@
+"""What all routes share: settings, store, models, desk, metrics; and who may do what."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import prometheus_client as prometheus
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from shelfwise.errors import KeyMissingError, TooLargeError, TooManyError, UsageError
+from shelfwise.rules import Rules
+from shelfwise.service import schema
+from shelfwise.service.desk import Desk, Question
+from shelfwise.service.guards import Buckets
+from shelfwise.service.keys import Role, demand, list_keys, role_of
+from shelfwise.service.models import Models
+from shelfwise.service.schemas import ListRequest, Who
+from shelfwise.service.settings import ServiceSettings
+from shelfwise.service.store import Store
+
+REMEMBERED = 5.0  # seconds that a key's role is known without asking the store: a revoked key ends within that
+LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+SHELVES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
+
+
+class Metrics:
+    """Of one service, in Prometheus' format."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        labels = ["method", "route", "status"]
+        self.seconds = prometheus.Histogram(
+            "shelfwise_request_seconds", "Time to answer", labels, buckets=LATENCIES, registry=self.registry
+        )
+        self.shelves = prometheus.Histogram(
+            "shelfwise_shelf_ratings", "Ratings in a request", buckets=SHELVES, registry=self.registry
+        )
+        self.model = prometheus.Gauge(
+            "shelfwise_model_info", "1 for the model that answers", ["name", "version"], registry=self.registry
+        )
+        self.age = prometheus.Gauge("shelfwise_model_age_seconds", "Since it was loaded", registry=self.registry)
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        self.seconds.labels(method, route, str(status)).observe(seconds)
+
+    def text(self, models: Models) -> bytes:
+        """All of them, now."""
+        served = models.active
+        self.model.clear()
+        self.model.labels(served.name, served.version).set(1)
+        self.age.set(time.time() - served.loaded)
+        return prometheus.generate_latest(self.registry)
+
+
+class Service:
+    """Opens the database, brings it to this version's schema, and loads the first run. Raises ShelfwiseError."""
+
+    def __init__(self, settings: ServiceSettings, runs: Sequence[Path]) -> None:
+        self.settings = settings
+        self.store = Store(settings.database_url)
+        schema.upgrade(self.store)
+        if not (settings.is_local or settings.allow_open or self._has_key()):
+            raise UsageError(
+                f"{settings.host} can be reached from other machines, and no key was made",
+                hint="make one: shelfwise keys make NAME --role read; or give --allow-open",
+            )
+        self.models = Models(runs)
+        self.desk = Desk(self.models, settings.at_once)
+        self.metrics = Metrics()
+        self.buckets = Buckets(settings.rate, settings.burst)
+        self.changing = threading.Lock()  # of runs on disk
+        self._roles: dict[str, tuple[float, str, Role]] = {}
+        self._open = (0.0, False)
+
+    def close(self) -> None:
+        """Answer what waits, and let go of the database."""
+        self.desk.close()
+        self.store.close()
+
+    def is_open(self) -> bool:
+        """Whether reading needs no key: on this machine alone while none was made, or where that was asked for."""
+        if time.monotonic() - self._open[0] > REMEMBERED:
+            open_here = self.settings.allow_open or self.settings.is_local
+            self._open = (time.monotonic(), open_here and not self._has_key())
+        return self._open[1]
+
+    def role(self, token: str) -> tuple[str, Role]:
+        """The id and role of a key. Raises KeyMissingError."""
+        known = self._roles.get(token)
+        if known is None or time.monotonic() - known[0] > REMEMBERED:
+            known = (time.monotonic(), *role_of(self.store, token))
+            if len(self._roles) > 1000:
+                self._roles.clear()
+            self._roles[token] = known
+        return known[1], known[2]
+
+    def question(self, who: Who, n: int = 10, order: str | None = None, rules: Rules | None = None) -> Question:
+        """Whom a request is about, as the desk takes it. Raises UsageError, TooLargeError, NotFoundError."""
+        if (who.ratings is None) == (who.reader is None):
+            raise UsageError("for whom?", hint="give either ratings or a stored reader's id")
+        ratings = tuple((rating.book_id, rating.stars) for rating in who.ratings or ())
+        if len(ratings) > self.settings.max_ratings:
+            raise TooLargeError(f"{len(ratings):,} ratings", hint=f"give at most {self.settings.max_ratings:,}")
+        if n > self.settings.max_list:
+            raise TooLargeError(f"a list of {n:,} books", hint=f"ask for at most {self.settings.max_list:,}")
+        marks: tuple[tuple[str, str], ...] = ()
+        if who.reader is not None:
+            said = self.store.said(who.reader)
+            ratings, marks = tuple(said.ratings.items()), said.marks
+        self.metrics.shelves.observe(len(ratings))
+        served = self.models.active
+        ratings = tuple((served.book_id(book_id), stars) for book_id, stars in ratings)
+        return Question(ratings, marks, who.reader, n, order, rules or Rules())
+
+    def list_question(self, asked: ListRequest) -> Question:
+        """As question(), for a list. Raises ConfigError."""
+        wanted: dict[str, Any] = {**dict(asked.filters), **dict(asked.rules)}
+        question = self.question(asked, asked.n, asked.order, Rules.parse(wanted, where="filters and rules"))
+        return Question(**{**question.__dict__, "why": asked.explain})
+
+    def _has_key(self) -> bool:
+        now = time.time()
+        return any(k.revoked is None and (k.expires is None or k.expires > now) for k in list_keys(self.store))
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request is for."""
+    service: Service = request.app.state.service
+    return service
+
+
+def needs(role: Role) -> Callable[[Request], Awaitable[None]]:
+    """A dependency that lets through who may do what needs `role`.
+
+    Raises KeyMissingError, KeyRoleError, TooManyError.
+    """
+
+    async def allowed(request: Request) -> None:
+        service = service_of(request)
+        token = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+        is_open = await run_in_threadpool(service.is_open)
+        if not token:
+            if not (is_open and role == "read"):
+                raise KeyMissingError("this needs a key", hint="send it as 'Authorization: Bearer KEY'")
+            name = "" if request.client is None else request.client.host
+        else:
+            name, mine = await run_in_threadpool(service.role, token)
+            demand(mine, role)
+        if not is_open and not service.buckets.take(name):
+            raise TooManyError("too many requests", hint=f"at most {service.settings.rate:g} a second; wait a moment")
+
+    return allowed

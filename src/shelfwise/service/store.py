@@ -1,0 +1,213 @@
+"""What readers have said, and the keys of those who may ask: in SQLite or PostgreSQL, by the same statements.
+
+Writes of SQLite begin with BEGIN IMMEDIATE: read-modify-write that begins deferred loses updates. Book ids are kept as
+text; the catalogue in use says which of them it knows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from shelfwise.errors import NotFoundError, StoreError, StoreFullError
+
+metadata = sa.MetaData()
+readers = sa.Table(
+    "readers",
+    metadata,
+    sa.Column("reader_id", sa.String(200), primary_key=True),
+    sa.Column("created", sa.Float, nullable=False),
+)
+ratings = sa.Table(
+    "ratings",
+    metadata,
+    sa.Column("reader_id", sa.String(200), sa.ForeignKey("readers.reader_id"), primary_key=True),
+    sa.Column("book_id", sa.String(200), primary_key=True),
+    sa.Column("stars", sa.Float, nullable=False),
+    sa.Column("changed", sa.Float, nullable=False),
+)
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("reader_id", sa.String(200), sa.ForeignKey("readers.reader_id"), primary_key=True),
+    sa.Column("action", sa.String(40), primary_key=True),
+    sa.Column("subject", sa.String(400), primary_key=True),
+    sa.Column("changed", sa.Float, nullable=False),
+)
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("key_id", sa.String(40), primary_key=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("expires", sa.Float, nullable=True),
+    sa.Column("revoked", sa.Float, nullable=True),
+)
+TABLES = (readers, ratings, marks, keys)
+BUSY_MS = 30_000
+FULL = ("disk is full", "database or disk is full", "no space left", "53100", "diskfull")
+
+
+@dataclass(frozen=True)
+class Said:
+    """All that a reader has said: ratings by book id, and marks (action, subject)."""
+
+    ratings: dict[str, float]
+    marks: tuple[tuple[str, str], ...]
+
+
+class Store:
+    """A database at a URL; the folder of an SQLite file is made. Raises StoreError where it cannot be opened."""
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        if self.url.get_backend_name() == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        elif self.url.database and self.url.database != ":memory:":
+            with self._errors():
+                Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"pool_pre_ping": True} if self.is_postgresql else {"pool_size": 20}
+        self.engine = sa.create_engine(self.url, **options)
+        if not self.is_postgresql:
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self.url.get_backend_name() == "postgresql"
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self, *, repeatable: bool = False) -> Iterator[sa.Connection]:
+        """A look at the database; with `repeatable` all statements see the same moment. Raises StoreError."""
+        level = {"isolation_level": "REPEATABLE READ"} if repeatable and self.is_postgresql else {}
+        with self._errors(), self.engine.connect().execution_options(**level) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """All that is written within, or nothing. Raises StoreError, StoreFullError."""
+        with self._errors(), self.engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            words = str(getattr(error, "orig", error))
+            if any(sign in f"{words} {getattr(getattr(error, 'orig', None), 'sqlstate', '')}".lower() for sign in FULL):
+                raise StoreFullError("the disk of the database is full", hint="make room; nothing was lost") from error
+            raise StoreError(f"the database does not answer: {words.splitlines()[0]}", hint="try again") from error
+
+    # Readers.
+
+    def add_reader(self, reader_id: str) -> bool:
+        """Make a reader; False where there is one of that id already."""
+        statement = self._insert(readers).values(reader_id=reader_id, created=time.time()).on_conflict_do_nothing()
+        with self.writing() as connection:
+            return connection.execute(statement.returning(readers.c.reader_id)).first() is not None
+
+    def rate(self, reader_id: str, given: Sequence[tuple[str, float]]) -> None:
+        """Set stars of books, all or none; the last of a repeated book counts. Raises NotFoundError."""
+        rows = [{"book_id": book, "stars": stars} for book, stars in dict(given).items()]
+        self._put(ratings, reader_id, rows, "book_id")
+
+    def unrate(self, reader_id: str, book_id: str) -> bool:
+        """Take back a rating; whether there was one. Raises NotFoundError."""
+        return self._drop(ratings, reader_id, ratings.c.book_id == book_id)
+
+    def mark(self, reader_id: str, said: Sequence[tuple[str, str]]) -> None:
+        """Add marks (action, subject), all or none. Raises NotFoundError."""
+        rows = [{"action": action, "subject": subject} for action, subject in dict.fromkeys(said)]
+        self._put(marks, reader_id, rows, "action", "subject")
+
+    def unmark(self, reader_id: str, action: str, subject: str) -> bool:
+        """Take back a mark; whether there was one. Raises NotFoundError."""
+        return self._drop(marks, reader_id, (marks.c.action == action) & (marks.c.subject == subject))
+
+    def said(self, reader_id: str) -> Said:
+        """All that a reader has said. Raises NotFoundError."""
+        with self.reading() as connection:
+            self._known(connection, reader_id)
+            mine = sa.select(ratings.c.book_id, ratings.c.stars).where(ratings.c.reader_id == reader_id)
+            actions = sa.select(marks.c.action, marks.c.subject).where(marks.c.reader_id == reader_id)
+            stars = {row.book_id: row.stars for row in connection.execute(mine.order_by(ratings.c.book_id))}
+            return Said(stars, tuple((a, s) for a, s in connection.execute(actions.order_by(*marks.c[1:3]))))
+
+    def export(self, reader_id: str) -> dict[str, Any]:
+        """Everything that is kept of a reader. Raises NotFoundError."""
+        with self.reading() as connection:
+            self._known(connection, reader_id)
+            found: dict[str, Any] = {}
+            for table in (readers, ratings, marks):
+                rows = connection.execute(sa.select(table).where(table.c.reader_id == reader_id).order_by(*table.c[:3]))
+                found[table.name] = [dict(row._mapping) for row in rows]
+            return found
+
+    def erase(self, reader_id: str) -> bool:
+        """Delete all that is kept of a reader, from the write-ahead log of SQLite too; whether there was anything."""
+        with self.writing() as connection:
+            for table in (marks, ratings):
+                connection.execute(sa.delete(table).where(table.c.reader_id == reader_id))
+            there = connection.execute(sa.delete(readers).where(readers.c.reader_id == reader_id)).rowcount > 0
+        if not self.is_postgresql:
+            with self._errors(), self.engine.connect() as connection:
+                connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+        return there
+
+    def counts(self) -> dict[str, int]:
+        """Rows of each table."""
+        with self.reading() as connection:
+            return {t.name: connection.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for t in TABLES}
+
+    def check(self) -> None:
+        """Write and undo something. Raises StoreError, StoreFullError."""
+        with self.writing() as connection:
+            connection.execute(sa.update(readers).where(readers.c.reader_id == "").values(created=0))
+
+    def _put(self, table: sa.Table, reader_id: str, rows: list[dict[str, Any]], *keys: str) -> None:
+        now = time.time()
+        with self.writing() as connection:
+            self._known(connection, reader_id)
+            if rows:
+                statement = self._insert(table)
+                others = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
+                statement = statement.on_conflict_do_update(index_elements=["reader_id", *keys], set_=others)
+                connection.execute(statement, [{"reader_id": reader_id, "changed": now, **row} for row in rows])
+
+    def _drop(self, table: sa.Table, reader_id: str, which: sa.ColumnElement[bool]) -> bool:
+        with self.writing() as connection:
+            self._known(connection, reader_id)
+            return connection.execute(sa.delete(table).where(table.c.reader_id == reader_id, which)).rowcount > 0
+
+    def _known(self, connection: sa.Connection, reader_id: str) -> None:
+        if connection.execute(sa.select(readers.c.created).where(readers.c.reader_id == reader_id)).first() is None:
+            raise NotFoundError(f"no reader {reader_id!r} is kept here", hint="make it first, or give ratings")
+
+    def _insert(self, table: sa.Table) -> Any:
+        return (postgresql if self.is_postgresql else sqlite).insert(table)
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # so that we begin transactions ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
