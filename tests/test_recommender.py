@@ -416,7 +416,7 @@ def test_a_new_book_is_scored_at_once_by_what_it_is_about(tmp_path: Path) -> Non
     assert set(after) == {*before, new}
     with pytest.raises(UsageError, match="without a title"):
         recommender.with_book({"title": " "})
-    with pytest.raises(UsageError, match="3 numbers of a book"):
+    with pytest.raises(UsageError, match="knows books by content"):
         recommender.with_book(book, vector=[1, 2, 3])
 
 

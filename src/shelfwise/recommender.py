@@ -398,7 +398,10 @@ class Recommender:
         embedding = None
         if vector is not None:
             embedding = np.zeros((len(catalogue), len(vector)), dtype=np.float32)
-            embedding[-1] = vector
+            with np.errstate(over="ignore"):
+                embedding[-1] = vector
+            if not np.isfinite(np.square(embedding[-1]).sum()):
+                raise BadValueError("a vector with numbers that are too large, or none", hint="correct it")
         model = run.model.with_new_books(BookFeatures(catalogue, run.space, content, embedding))
         grown = replace(run, model=model, catalogue=catalogue, content=content)
         return Recommender(grown), catalogue.vocabulary.ids[-1]

@@ -135,7 +135,7 @@ def test_what_is_not_known_or_too_little_is_said(open_client: httpx.Client) -> N
         ("/v1/recommendations", {"ratings": [], "rules": {"tag": ["x"]}}, 422, "request", "rules.tag"),
         ("/v1/recommendations", {"ratings": [], "surprise": 1}, 422, "request", "surprise"),
         ("/v1/predictions", {"ratings": [], "books": []}, 422, "request", "books"),
-        ("/v1/books", {"title": "x", "vector": [1, 2]}, 422, "usage", "2 numbers of a book"),
+        ("/v1/books", {"title": "x", "vector": [1, 2]}, 422, "usage", "knows books by content"),
     ],
 )
 def test_what_cannot_be_answered_is_a_problem(

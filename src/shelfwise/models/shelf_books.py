@@ -66,6 +66,11 @@ class ShelfBooks:
     def with_new(self, features: BookFeatures) -> ShelfBooks:
         """The same with books beyond the I that are known, which come first in `features`. Raises UsageError."""
         n_old, old = len(self.count), self.traits
+        if (features.embedding is None) != bool(len(self.content_prior.basis)):
+            known_by = "content" if len(self.content_prior.basis) else "an embedding of the user's"
+            raise UsageError(
+                f"this run knows books by {known_by}", hint="give a vector where it was trained with one, else none"
+            )
         about = torch.from_numpy(about_vectors(features, self.content_prior.basis.numpy()))[n_old:]
         if about.shape[1] != old.about.shape[1]:
             raise UsageError(

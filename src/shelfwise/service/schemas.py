@@ -14,6 +14,7 @@ BookId = int | Annotated[str, StringConstraints(min_length=1, max_length=200)]
 ReaderId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f/]+$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Names = Annotated[list[Name], Field(max_length=200)]
+Number = Annotated[float, Field(ge=-1e6, le=1e6)]
 Order = Literal["blend", "stars", "pickup"]
 FILTERS = (
     "language",
@@ -98,12 +99,12 @@ class NewBook(Who):
     title: Name
     authors: Names = Field(default_factory=list)
     series: Name | None = None
-    series_number: float | None = None
+    series_number: Number | None = None
     year: Annotated[int, Field(ge=-5000, le=3000)] | None = None
     language: Name | None = None
     tags: Names = Field(default_factory=list)
     text: Annotated[str, Field(max_length=20_000)] = ""
-    vector: Annotated[list[float], Field(max_length=10_000)] | None = None
+    vector: Annotated[list[Number], Field(max_length=10_000)] | None = None
 
     model_config = ConfigDict(
         extra="forbid",
