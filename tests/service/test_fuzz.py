@@ -1,4 +1,4 @@
-"""The API against generated requests, alone and in sequence: never a failure of the service, never off its description."""
+"""The API against generated requests: never a failure of the service, never off its description."""
 
 from __future__ import annotations
 
