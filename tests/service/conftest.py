@@ -16,7 +16,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 import uvicorn
-from tiny_world import train_on, write_world
+from tiny_world import N_BOOKS, rows_of_a_world, train_on, write_world
 
 from shelfwise.artifact import save_run
 from shelfwise.service.app import create_app
@@ -34,6 +34,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     save_run(train_on(write_world(folder / "world"), model="shelf", settings=SMALL), folder / "run")
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with other books, and fewer of them."""
+    folder = tmp_path_factory.mktemp("smaller")
+    books = range(1, N_BOOKS - 4)
+    rows = [row for row in rows_of_a_world() if int(str(row[1])) in books]
+    world = write_world(folder / "world", rows, books=books)
+    save_run(train_on(world, model="shelf", settings=SMALL), folder / "smaller")
+    return folder / "smaller"
 
 
 @pytest.fixture

@@ -257,6 +257,38 @@ def test_models_are_exchanged_as_one_and_a_bad_one_is_refused(url: str, run: Pat
             assert client.post(f"/v1/models/{name}/activate").status_code in (404, 405)
 
 
+def test_while_models_are_exchanged_each_answer_is_wholly_of_one(trained: Path, smaller: Path, tmp_path: Path) -> None:
+    """Their catalogues differ: a model with the other's vocabulary would name other books, or none."""
+    expected = {}
+    for path in (trained, smaller):
+        frame = Recommender.load(path).recommend(ratings=PAIRS, n=N_BOOKS)
+        expected[path.name] = [frame["book_id"].to_list(), frame["title"].to_list()]
+    found: list[tuple[int, dict]] = []
+    done = threading.Event()
+    with serving(ServiceSettings(data_folder=tmp_path, rate=0), trained, smaller) as client:
+        client.headers["X-API-Key"] = make_key(client.app.state.service.store, "x", "admin")  # type: ignore[attr-defined]
+
+        def ask() -> None:
+            while not done.is_set():
+                answer = client.post("/v1/recommendations", json={"ratings": SHELF, "n": N_BOOKS})
+                found.append((answer.status_code, answer.json()))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for turn in range(20):
+            name = (smaller, trained)[turn % 2].name
+            assert client.post(f"/v1/models/{name}/activate").status_code == 200
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert {status for status, _ in found} == {200}
+    assert {answer["model"]["name"] for _, answer in found} == set(expected)
+    for _, answer in found:
+        listed = [[book[field] for book in answer["books"]] for field in ("book_id", "title")]
+        assert listed == expected[answer["model"]["name"]]
+
+
 # Who may do what.
 
 ROUTES = [
