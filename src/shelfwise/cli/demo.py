@@ -11,6 +11,7 @@ import typer
 
 from shelfwise.artifact import check_place, load_run, save_run
 from shelfwise.cli.console import print_table, progress, say
+from shelfwise.cli.serve import serve
 from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.data.catalogue import Catalogue, plain
 from shelfwise.data.fetch import fetch
@@ -31,6 +32,7 @@ def demo(
         str | None, typer.Option("--data", metavar="DATA", help="A data set. [default: goodbooks-10k, else the sample]")
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Folder of the run.")] = Path("runs/demo"),
+    and_serve: Annotated[bool, typer.Option("--serve", help="Go on to serve the run, on this machine.")] = False,
 ) -> None:
     """Get data, audit it, train, report, and recommend to a known and to a new reader."""
     check_place(out, overwrite=True)  # before the work, not after it
@@ -49,6 +51,10 @@ def demo(
     recommender = Recommender(load_run(out))
     _show_known_reader(recommender)
     _show_new_reader(recommender)
+    if and_serve:
+        serve([out])
+    else:
+        say(f"the same over HTTP: shelfwise serve {out}")
 
 
 def _find_data() -> str:
