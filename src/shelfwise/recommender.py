@@ -298,15 +298,14 @@ class Recommender:
                 missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
                 on_short(reader_ids[int(block[short])], missing)
             place = np.nonzero(filled)[0]
+            stars, low_and_high = self._stars(readers, place, books[filled], ranges=ranges)
             frame = self._list_frame(
                 reader_ids.gather(block[place]),
                 rank=np.nonzero(filled)[1] + 1,
                 books=books[filled],
                 scores=scores[filled],
-                stars=self.run.model.stars(readers, place, books[filled]),
-            )
-            if ranges:
-                frame = frame.with_columns(self._ranges(readers, place, books[filled]))
+                stars=stars,
+            ).with_columns(low_and_high)
             if why:
                 frame = frame.with_columns(reasons_column(self._speaker, self.run.model, readers, books))
             yield frame
@@ -427,12 +426,16 @@ class Recommender:
             return self.run.model.top(readers, n, histories.read)
         return ruled_lists(self.run.model, readers, histories, plan, n)
 
-    def _ranges(self, readers: Readers, rows: Rows, books: Indices) -> list[pl.Series]:
-        chances = self.run.model.probabilities(readers, rows, books)
+    def _stars(self, readers: Readers, rows: Rows, books: Indices, *, ranges: bool) -> tuple[Floats, list[pl.Series]]:
+        """Expected stars of pairs; with `ranges` also low and high."""
+        model = self.run.model
+        chances = model.probabilities(readers, rows, books) if ranges else None
         if chances is None:
-            return [pl.Series(name, [None] * len(rows), dtype=pl.Float32) for name in ("low", "high")]
-        found = describe(chances, self.run.model.scale)
-        return [pl.Series(name, found[name], dtype=pl.Float32) for name in ("low", "high")]
+            nothing = [pl.Series(name, [None] * len(rows), dtype=pl.Float32) for name in ("low", "high")]
+            return model.stars(readers, rows, books), nothing if ranges else []
+        found = describe(chances, model.scale)
+        columns = [pl.Series(name, found[name], dtype=pl.Float32) for name in ("low", "high")]
+        return model.scale.clip(chances @ model.scale.values), columns
 
     def _list_frame(self, users: pl.Series, *, rank: Rows, books: Indices, **columns: Any) -> pl.DataFrame:
         catalogue = self.run.catalogue

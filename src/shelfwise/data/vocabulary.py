@@ -18,6 +18,7 @@ Indices = npt.NDArray[np.int32]
 CLOSE = 16  # numbers of a span for each id in it, up to which an array gives the index of each
 
 AT_ONCE = 1 << 18
+FEW, INDEXED = 2000, 200_000  # ids to find, and ids of a vocabulary, up to which a dictionary serves
 
 
 class Vocabulary:
@@ -53,7 +54,11 @@ class Vocabulary:
 
     def find(self, ids: pl.Series | Iterable[Any]) -> Indices:
         """Index of each id, int32 [N]; -1 where it is unknown."""
-        series = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
+        if not isinstance(ids, pl.Series):
+            ids = list(ids)
+        if len(ids) <= FEW and len(self) <= INDEXED:
+            return self._find_few(list(ids))
+        series = ids if isinstance(ids, pl.Series) else pl.Series(ids, strict=False)
         if (
             series.dtype in (pl.Int64, pl.Int32)
             and self.ids.dtype == pl.Int64
@@ -71,6 +76,18 @@ class Vocabulary:
         place = self.ids.search_sorted(wanted.fill_null(self.ids[0])).clip(0, len(self) - 1)
         known = (self.ids.gather(place) == wanted).fill_null(False).to_numpy()
         return np.where(known, place.to_numpy(), -1).astype(np.int32)
+
+    def _find_few(self, ids: list[Any]) -> Indices:
+        """As find(); of a request's few ids, where arrays cost more than they save."""
+        if self.ids.dtype == pl.Int64:
+            ids = [_number(one) if isinstance(one, str) else one for one in ids]
+        else:
+            ids = [one if one is None else str(one) for one in ids]
+        return np.array([self._index.get(one, -1) for one in ids], dtype=np.int32)
+
+    @cached_property
+    def _index(self) -> dict[Id, int]:
+        return {one: place for place, one in enumerate(self.ids.to_list())}
 
     def _find_numbers(self, ids: npt.NDArray[Any]) -> Indices:
         numbers, places = self._numbers, self._places
@@ -128,3 +145,9 @@ def _distinct(ids: pl.Series, kind: type[pl.DataType]) -> pl.Series:
     for start in range(0, len(numbers), AT_ONCE):
         there[numbers[start : start + AT_ONCE] - low] = True
     return pl.Series(low + np.flatnonzero(there))
+
+
+def _number(text: str) -> int | None:
+    """The number that a text is, in just these digits; '007' is not 7."""
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and str(int(text)) == text else None

@@ -9,8 +9,9 @@ Two ratings that say the same share a contribution, and either can go at little 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatch
+from functools import cached_property, partial, singledispatch
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Explanation:
 
     books          int32 [M]
     shelf          the reader's ratings, a block of one
-    stars          float32 [M], the prediction
+    predict        works out the prediction; lists have it already
     mean           of all ratings; for models that add nothing up, what a reader without a shelf gets [M]
     book           float32 [M], by how much the book's own average lies beyond that
     contributions  float32 [M, L]
@@ -38,13 +39,18 @@ class Explanation:
 
     books: Indices
     shelf: Shelves
-    stars: Floats
+    predict: Callable[[], Floats]
     mean: Floats
     book: Floats
     contributions: Floats
     links: dict[str, Floats]
     pickup: Floats | None = None
     adds_up: bool = True
+
+    @cached_property
+    def stars(self) -> Floats:
+        """The prediction, float32 [M]."""
+        return self.predict()
 
     @property
     def remainder(self) -> Floats:
@@ -62,8 +68,8 @@ def explain(model: Model, readers: Readers, row: int, books: Indices) -> Explana
     shelf = readers.shelves.take([row])
     nothing = np.zeros((len(books), len(shelf.item_idx)), dtype=np.float32)
     plain = stars_of(model, model.fold_in(Shelves.empty(1)), 0, books)
-    stars = stars_of(model, readers, row, books)
-    return Explanation(books, shelf, stars, plain, np.zeros_like(plain), nothing, {}, adds_up=False)
+    predict = partial(stars_of, model, readers, row, books)
+    return Explanation(books, shelf, predict, plain, np.zeros_like(plain), nothing, {}, adds_up=False)
 
 
 @singledispatch

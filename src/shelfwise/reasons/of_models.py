@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch.nn.functional import normalize as unit
@@ -25,7 +27,7 @@ def _(model: Bias, readers: Readers, row: int, books: Indices) -> Explanation:
     return Explanation(
         books=books,
         shelf=shelf,
-        stars=stars_of(model, readers, row, books),
+        predict=partial(stars_of, model, readers, row, books),
         mean=np.full(len(books), model.mean, dtype=np.float32),
         book=np.where(books >= 0, model.book_bias[books], 0).astype(np.float32),
         contributions=np.tile(level.astype(np.float32), (len(books), 1)),
@@ -49,7 +51,7 @@ def _(model: ItemKNN, readers: Readers, row: int, books: Indices) -> Explanation
     alike = model.weights[np.maximum(books, 0)][:, one.shelves.item_idx].toarray() * (books >= 0)[:, None]
     pull = alike * model.bias.residuals(one) / (alike.sum(axis=1, keepdims=True) + model.config.weight_shrinkage)
     return Explanation(
-        books, one.shelves, stars_of(model, readers, row, books), biases.mean, biases.book,
+        books, one.shelves, partial(stars_of, model, readers, row, books), biases.mean, biases.book,
         biases.contributions + pull.astype(np.float32), {"readers": np.sqrt(alike)},
     )  # fmt: skip
 
@@ -62,7 +64,7 @@ def _(model: Coreading, readers: Readers, row: int, books: Indices) -> Explanati
     score = np.asarray(found if isinstance(found, np.ndarray) else found.toarray(), dtype=np.float32).T
     score = score * (books >= 0)[:, None]
     return Explanation(
-        books, biases.shelf, biases.stars, biases.mean, biases.book, biases.contributions,
+        books, biases.shelf, biases.predict, biases.mean, biases.book, biases.contributions,
         {}, score,
     )  # fmt: skip
 
@@ -79,7 +81,7 @@ def _(model: NeuMF, readers: Readers, row: int, books: Indices) -> Explanation:
     with torch.no_grad():
         moved = beyond * (level + (theirs * model.network.gmf[side.blocks]) @ vector.T)
     return Explanation(
-        books, shelf, stars_of(model, readers, row, books), np.full(len(books), side.mean, dtype=np.float32),
+        books, shelf, partial(stars_of, model, readers, row, books), np.full(len(books), side.mean, dtype=np.float32),
         (side.bias[wanted] * known).numpy(), moved.numpy(), _ties(model, rated, theirs),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ that what the head would say can be worked out for all ratings at once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
     return Explanation(
         books=books,
         shelf=shelf,
-        stars=stars_of(model, readers, row, books),
+        predict=partial(stars_of, model, readers, row, books),
         mean=np.full(len(books), float(model.books.mean), dtype=np.float32),
         book=book,
         contributions=contributions,

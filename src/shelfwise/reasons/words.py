@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import polars as pl
 import scipy.sparse as sp
 
 from shelfwise.data.catalogue import SERIES, Catalogue
+from shelfwise.data.shelves import Floats
 from shelfwise.features.content import ContentSpace
 from shelfwise.reasons.explanation import LINKS, Explanation
 
@@ -43,7 +47,7 @@ class Reason:
 
     def row(self) -> dict[str, Any]:
         """As a row of a table."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in ("code", "text", "item_idx", "contribution")}
 
 
 @dataclass(frozen=True)
@@ -67,15 +71,19 @@ class Speaker:
         found, named = [], set()
         for code, most, order in (("for", MOST_FOR, np.argsort(-moved, kind="stable")),
                                   ("against", MOST_AGAINST, np.argsort(moved, kind="stable"))):  # fmt: skip
-            sign = 1 if code == "for" else -1
-            telling = [int(j) for j in order if sign * moved[j] >= MOVES and self.link(explanation, place, int(j))]
-            for j in telling[:most]:
+            sign, said = 1 if code == "for" else -1, 0
+            for j in order.tolist():
+                if said == most or sign * moved[j] < MOVES:
+                    break
                 link = self.link(explanation, place, j)
+                if link is None:
+                    continue
                 text = self.texts[code].format(
                     title=self.title(shelf.item_idx[j]), stars=f"{shelf.stars[j]:g}", link=link
                 )
                 found.append(Reason(code, text, int(shelf.item_idx[j]), float(moved[j])))
                 named.add(j)
+                said += 1
         picked = self._pickup(explanation, place, named)
         if picked is not None:
             found.insert(sum(reason.code == "for" for reason in found), picked)
@@ -102,28 +110,51 @@ class Speaker:
         if explanation.pickup is None:
             return None
         scores = explanation.pickup[place]
-        order = [int(j) for j in np.argsort(-scores, kind="stable") if scores[j] > 0 and j not in named]
-        if not order or scores[order[0]] < 0.5 * scores.max():  # one that is named already says more
+        order = np.argsort(-scores, kind="stable").tolist()
+        first = next((j for j in order if j not in named), None)
+        # One that is named already may say more.
+        if first is None or scores[first] <= 0 or scores[first] < 0.5 * scores.max():
             return None
-        item = int(explanation.shelf.item_idx[order[0]])
+        item = int(explanation.shelf.item_idx[first])
         tags = self.tags_of(int(explanation.books[place]))
         code = "pickup tags" if tags else "pickup"
         text = self.texts[code].format(title=self.title(item), tags=", ".join(tags))
-        return Reason("pickup", text, item, float(explanation.contributions[place, order[0]]))
+        return Reason("pickup", text, item, float(explanation.contributions[place, first]))
 
     def title(self, item_idx: int) -> str:
         """The title without the series."""
-        return SERIES.sub(r"\g<title>", str(self.catalogue.books["title"][int(item_idx)]))
+        return SERIES.sub(r"\g<title>", self._titles[int(item_idx)])
 
     def tags_of(self, item_idx: int) -> list[str]:
         """The most telling tags of a book, at most MOST_TAGS."""
-        return self._strongest(self.content[item_idx]) if item_idx >= 0 else []
+        return self._strongest(*self._terms_of(item_idx)) if item_idx >= 0 else []
 
     def shared_tags(self, one: int, other: int) -> list[str]:
         """The tags that make two books alike, at most MOST_TAGS."""
-        return self._strongest(self.content[one].multiply(self.content[other]).tocsr()) if other >= 0 else []
+        if other < 0:
+            return []
+        (mine, weights), (theirs, others) = self._terms_of(one), self._terms_of(other)
+        both, at, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
+        return self._strongest(both, weights[at] * others[there])
 
-    def _strongest(self, row: sp.csr_matrix) -> list[str]:
-        blocks, terms = self.space.terms["block"], self.space.terms["term"]
-        order = row.indices[np.argsort(-row.data, kind="stable")].tolist()
-        return [str(terms[c]).replace("-", " ") for c in order if blocks[c] in TAG_BLOCKS][:MOST_TAGS]
+    def _terms_of(self, item_idx: int) -> tuple[npt.NDArray[np.int32], Floats]:
+        """The tags of a book, as columns of the content, and their weights."""
+        row = slice(self.content.indptr[item_idx], self.content.indptr[item_idx + 1])
+        columns = self.content.indices[row]
+        is_tag = self._names[1][columns]
+        return columns[is_tag], self.content.data[row][is_tag]
+
+    def _strongest(self, columns: npt.NDArray[np.int32], weights: Floats) -> list[str]:
+        order = np.argsort(-weights, kind="stable")[:MOST_TAGS]
+        return [self._names[0][column] for column in columns[order].tolist()]
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        return self.catalogue.books["title"].cast(pl.String).fill_null("None").to_list()
+
+    @cached_property
+    def _names(self) -> tuple[list[str], npt.NDArray[np.bool_]]:
+        """Of each column of the content: how it is said, and whether it is a tag."""
+        terms = self.space.terms
+        said = [term.replace("-", " ") for term in terms["term"].to_list()]
+        return said, terms["block"].is_in(list(TAG_BLOCKS)).to_numpy()
