@@ -244,7 +244,7 @@ class Recommender:
     def explain_to(self, reader_id: Id, book_id: Id, shelf: OutsideRatings | None = None) -> Why:
         """As explain(), for a reader of the run or of `shelf`."""
         view = self._view(as_ids(pl.Series([reader_id])), shelf)
-        item_idx = self._known_book(book_id)
+        item_idx = self.index_of_book(book_id)
         readers = self.run.model.fold_in(view.shelves, view.trained_idx)
         return explain_book(self._speaker, self.run.model, readers, 0, item_idx)
 
@@ -252,7 +252,7 @@ class Recommender:
     def _speaker(self) -> Speaker:
         return Speaker(self.run.catalogue, self.run.space, self.run.content)
 
-    def _known_book(self, book_id: Id) -> int:
+    def index_of_book(self, book_id: Id) -> int:
         """The index of a book. Raises UnknownBookError."""
         item_idx = int(self.run.catalogue.vocabulary.find([book_id])[0])
         if item_idx < 0:
@@ -407,7 +407,7 @@ class Recommender:
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""
-        item_idx = self._known_book(book_id)
+        item_idx = self.index_of_book(book_id)
         books, cosines = most_similar(self.run.content, item_idx, n)
         catalogue = self.run.catalogue
         return pl.DataFrame(

@@ -14,7 +14,9 @@ from tiny_world import N_BOOKS, TAGS
 
 from shelfwise import Recommender, Rules
 from shelfwise.artifact import load_run
+from shelfwise.errors import UsageError
 from shelfwise.service.keys import make_key
+from shelfwise.service.models import Models
 from shelfwise.service.settings import ServiceSettings
 
 SHELF = [{"book_id": 1, "stars": 5}, {"book_id": 4, "stars": 2}, {"book_id": 9, "stars": 4}]
@@ -323,7 +325,7 @@ def test_keys_open_what_their_role_may_and_nothing_else(trained: Path, tmp_path:
     with serving(ServiceSettings(data_folder=tmp_path, rate=0), trained) as client:
         store = client.app.state.service.store  # type: ignore[attr-defined]
         keys = {role: make_key(store, role, role) for role in ROLES}
-        client.app.state.service._open = (0.0, False)  # type: ignore[attr-defined]
+        client.app.state.service._private = (0.0, False)  # type: ignore[attr-defined]
         for method, path, needed in ROUTES:
             assert client.request(method, path).status_code == 401, path
             wrong = keys["admin"][:-1] + ("a" if keys["admin"][-1] != "a" else "b")
@@ -341,6 +343,20 @@ def test_keys_open_what_their_role_may_and_nothing_else(trained: Path, tmp_path:
 def test_without_a_key_reading_is_open_on_this_machine_alone(open_client: httpx.Client) -> None:
     assert open_client.post("/v1/recommendations", json={"ratings": SHELF}).status_code == 200
     assert open_client.post("/v1/readers", json={"reader_id": "ann"}).status_code == 401
+
+
+def test_asked_to_be_open_it_stays_so_with_keys_and_is_limited(trained: Path, tmp_path: Path) -> None:
+    with serving(ServiceSettings(data_folder=tmp_path, allow_open=True, rate=0.001, burst=2), trained) as client:
+        make_key(client.app.state.service.store, "x", "write")  # type: ignore[attr-defined]
+        client.app.state.service._private = (0.0, False)  # type: ignore[attr-defined]
+        assert client.post("/v1/readers", json={"reader_id": "ann"}).status_code == 401
+        assert [client.get("/v1/models").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_two_runs_of_one_name_are_refused(trained: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / trained.name))
+    with pytest.raises(UsageError, match="two runs are called 'run'"):
+        Models([trained, other])
 
 
 # Guards.
@@ -381,7 +397,7 @@ def test_a_large_body_is_refused_before_it_is_kept(open_client: httpx.Client) ->
 def test_too_many_requests_are_told_to_wait(trained: Path, tmp_path: Path) -> None:
     with serving(ServiceSettings(data_folder=tmp_path, rate=0.001, burst=3), trained) as client:
         client.headers["X-API-Key"] = make_key(client.app.state.service.store, "x", "read")  # type: ignore[attr-defined]
-        client.app.state.service._open = (0.0, False)  # type: ignore[attr-defined]
+        client.app.state.service._private = (0.0, False)  # type: ignore[attr-defined]
         found = [client.get("/v1/models") for _ in range(5)]
         assert [answer.status_code for answer in found] == [200, 200, 200, 429, 429]
         assert found[-1].headers["retry-after"] == "1"

@@ -89,11 +89,16 @@ def has_leading_zeros(block: bytes, marks: bytes = b'\n",\t') -> bool:
     return False
 
 
+def tables_in(archive: zipfile.ZipFile) -> list[str]:
+    """The names of its files, but for folders and the litter of a Mac."""
+    return [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX")]
+
+
 def _opened(path: Path, files: ExitStack) -> IO[bytes]:
     """The file's content as a stream, unpacked."""
     if path.suffix == ".zip":
         archive = files.enter_context(zipfile.ZipFile(path))
-        (member,) = [m for m in archive.namelist() if not m.endswith("/") and not m.startswith("__MACOSX")]
+        (member,) = tables_in(archive)
         return files.enter_context(archive.open(member))
     if path.suffix == ".gz":
         return cast(IO[bytes], files.enter_context(gzip.open(path)))
@@ -128,7 +133,6 @@ def _parsed(block: bytes, schema: list[pl.DataType], separator: str) -> pl.DataF
     if not schema:
         head = pl.read_csv(block, infer_schema_length=HEAD_ROWS, n_rows=HEAD_ROWS, **form)  # type: ignore[arg-type]
         schema += [_narrow(column) for column in head]
-    frame = None
     try:
         frame = pl.read_csv(block, schema={f"{n}": kind for n, kind in enumerate(schema)}, **form)  # type: ignore[arg-type]
     except pl.exceptions.PolarsError:  # perhaps larger numbers

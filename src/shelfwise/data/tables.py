@@ -17,7 +17,7 @@ from pathlib import Path
 
 import polars as pl
 
-from shelfwise.data.number_tables import BLOCK_BYTES, HEAD_ROWS, has_leading_zeros, read_numbers
+from shelfwise.data.number_tables import BLOCK_BYTES, HEAD_ROWS, has_leading_zeros, read_numbers, tables_in
 from shelfwise.errors import BadValueError, FormatError, MissingColumnError, MissingDataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.zip", ".csv.gz", ".tsv", ".tsv.zip", ".tsv.gz")
@@ -39,7 +39,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.namelist() if not m.endswith("/") and not m.startswith("__MACOSX")]
+                members = tables_in(archive)
                 if len(members) != 1:
                     raise FormatError(
                         f"{path} holds {len(members)} files",

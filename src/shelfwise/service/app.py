@@ -15,7 +15,7 @@ from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.state import Service
 from shelfwise.version import __version__
 
-LOCAL_NAMES = {"localhost", "127.0.0.1", "::1", "testserver"}
+LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 
 def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:

@@ -14,7 +14,7 @@ import polars as pl
 
 from shelfwise.artifact import MANIFEST, load_run
 from shelfwise.data.vocabulary import Id
-from shelfwise.errors import CorruptRunError, NotFoundError
+from shelfwise.errors import CorruptRunError, NotFoundError, UsageError
 from shelfwise.recommender import Recommender
 
 GOLDEN_SHELVES, GOLDEN_LIST = (0, 1, 5, 20), 10
@@ -54,7 +54,12 @@ class Models:
     """The runs that may be served, by the names of their folders; one answers."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        """Load the first. Raises what load_run raises, CorruptRunError where its answers are none."""
+        """Load the first. Raises what load_run raises, CorruptRunError where its answers are none, UsageError."""
+        names = [path.resolve().name for path in paths]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UsageError(
+                f"two runs are called {twice[0]!r}", hint="a run is served by its folder's name: rename one"
+            )
         self.paths = {path.resolve().name: path.resolve() for path in paths}
         self._lock = threading.Lock()
         self.previous: Served | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,19 +77,18 @@ class Service:
         self.buckets = Buckets(settings.rate, settings.burst)
         self.changing = threading.Lock()  # of runs on disk
         self._roles: dict[str, tuple[float, str, Role]] = {}
-        self._open = (0.0, False)
+        self._private = (0.0, False)
 
     def close(self) -> None:
         """Answer what waits, and let go of the database."""
         self.desk.close()
         self.store.close()
 
-    def is_open(self) -> bool:
-        """Whether reading needs no key: on this machine alone while none was made, or where that was asked for."""
-        if time.monotonic() - self._open[0] > REMEMBERED:
-            open_here = self.settings.allow_open or self.settings.is_local
-            self._open = (time.monotonic(), open_here and not self._has_key())
-        return self._open[1]
+    def is_private(self) -> bool:
+        """Whether this machine alone can ask, and no key was made: then reading needs none, and nothing is limited."""
+        if self.settings.is_local and time.monotonic() - self._private[0] > REMEMBERED:
+            self._private = (time.monotonic(), not self._has_key())
+        return self._private[1]
 
     def role(self, token: str) -> tuple[str, Role]:
         """The id and role of a key. Raises KeyMissingError."""
@@ -122,7 +122,7 @@ class Service:
         """As question(), for a list. Raises ConfigError."""
         wanted: dict[str, Any] = {**dict(asked.filters), **dict(asked.rules)}
         question = self.question(asked, asked.n, asked.order, Rules.parse(wanted, where="filters and rules"))
-        return Question(**{**question.__dict__, "why": asked.explain})
+        return replace(question, why=asked.explain)
 
     def _has_key(self) -> bool:
         now = time.time()
@@ -144,15 +144,15 @@ def needs(role: Role) -> Callable[[Request], Awaitable[None]]:
     async def allowed(request: Request) -> None:
         service = service_of(request)
         token = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-        is_open = await run_in_threadpool(service.is_open)
+        is_private = await run_in_threadpool(service.is_private)
         if not token:
-            if not (is_open and role == "read"):
+            if not ((is_private or service.settings.allow_open) and role == "read"):
                 raise KeyMissingError("this needs a key", hint="send it as 'Authorization: Bearer KEY'")
             name = "" if request.client is None else request.client.host
         else:
             name, mine = await run_in_threadpool(service.role, token)
             demand(mine, role)
-        if not is_open and not service.buckets.take(name):
+        if not is_private and not service.buckets.take(name):
             raise TooManyError("too many requests", hint=f"at most {service.settings.rate:g} a second; wait a moment")
 
     return allowed

@@ -73,7 +73,7 @@ class Store:
         if self.url.get_backend_name() == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         elif self.url.database and self.url.database != ":memory:":
-            with self._errors():
+            with self._errors(OSError):
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         options: dict[str, Any] = {"pool_pre_ping": True} if self.is_postgresql else {"pool_size": 20}
         self.engine = sa.create_engine(self.url, **options)
@@ -103,10 +103,12 @@ class Store:
             yield connection
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, *others: type[Exception]) -> Iterator[None]:
         try:
             yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, OSError) as error:
+            if isinstance(error, OSError) and not isinstance(error, others):
+                raise  # of a file that is read or written meanwhile, say
             words = str(getattr(error, "orig", error))
             if any(sign in f"{words} {getattr(getattr(error, 'orig', None), 'sqlstate', '')}".lower() for sign in FULL):
                 raise StoreFullError("the disk of the database is full", hint="make room; nothing was lost") from error

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from shelfwise.errors import UnknownBookError
 from shelfwise.recommender import Recommender
 from shelfwise.service.desk import Question
 from shelfwise.service.routes.lists import Here, name_of, predict
@@ -22,7 +21,7 @@ COLUMNS = ("title", "series", "series_number", "year", "language", "description"
 def book(book_id: str, service: Here) -> Book:
     """What the catalogue has of a book."""
     served = service.models.active
-    catalogue, row = served.recommender.run.catalogue, _place(served.recommender, book_id)
+    catalogue, row = served.recommender.run.catalogue, served.recommender.index_of_book(book_id)
     mine = catalogue.books.row(row, named=True)
     return Book(
         book_id=catalogue.vocabulary.ids[row],
@@ -39,7 +38,7 @@ def book(book_id: str, service: Here) -> Book:
 def similar(book_id: str, service: Here, n: Annotated[int, Query(ge=1, le=200)] = 10) -> SimilarAnswer:
     """The books nearest in content."""
     served = service.models.active
-    place = _place(served.recommender, book_id)
+    place = served.recommender.index_of_book(book_id)
     return SimilarAnswer(books=_similar(served.recommender, place, n), model=name_of(served))
 
 
@@ -64,11 +63,3 @@ def new_book(asked: NewBook, service: Here) -> NewBookAnswer:
 def _similar(recommender: Recommender, place: int, n: int) -> list[Similar]:
     frame = recommender.similar(recommender.run.catalogue.vocabulary.ids[place], n)
     return [Similar(**row) for row in frame.drop("rank").iter_rows(named=True)]
-
-
-def _place(recommender: Recommender, book_id: str) -> int:
-    """The index of a book. Raises UnknownBookError."""
-    place = int(recommender.run.catalogue.vocabulary.find([book_id])[0])
-    if place < 0:
-        raise UnknownBookError(f"no book {book_id!r} in this run's catalogue", hint="give one of its book ids")
-    return place
