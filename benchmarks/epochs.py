@@ -50,9 +50,10 @@ def ours(data: str, model: str, recipe: Any, settings: dict[str, Any]) -> dict[s
 
     keep_memory()
     prepared, features = inputs_of(data)
-    lab = Lab(features, 0, loop_settings(recipe, settings))
+    config = model_config(model, recipe)
+    lab = Lab(features, 0, loop_settings(config, settings))
     start = time.perf_counter()
-    fitted = fit(model_config(model, recipe), prepared, lab)
+    fitted = fit(config, prepared, lab)
     return {"history": fitted.history, "fit_seconds": time.perf_counter() - start, "memory": peak_memory()}
 
 

@@ -105,7 +105,8 @@ def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any]) -
     inputs = type(inputs)(inputs.train, inputs.valid, features=inputs.features, seed=seed, on_progress=watch)
     data_memory, wall, cpu = peak_memory(), time.perf_counter(), time.process_time()
     clock["since"] = wall
-    model, _ = fit_model(model_config("shelf", settings=settings), loop_settings("default", {}), inputs)
+    config = model_config("shelf", settings=settings)
+    model, _ = fit_model(config, loop_settings(config, {}), inputs)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     watch("end", 1, 1)
     shelves = inputs.train.shelves()

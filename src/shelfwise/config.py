@@ -31,10 +31,12 @@ class Config(BaseModel):
 
 
 class ModelConfig(Config):
-    """Settings of a model. `grid` holds the values tried on validation for settings left open; `chosen_by` judges."""
+    """Settings of a model. `grid` holds the values tried on validation for settings left open; `chosen_by` judges.
+    `loop`: where its training differs from what LoopSettings says."""
 
     chosen_by: ClassVar[str] = "mse"
     grid: ClassVar[dict[str, tuple[float, ...]]] = {}
+    loop: ClassVar[dict[str, Any]] = {}
     kind: str
     recipe: str = "default"
 

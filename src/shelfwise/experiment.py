@@ -34,9 +34,9 @@ from shelfwise.features.embedding import read_embedding
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.lab import Fitted, Lab, MeasuredBeside, choose, fit, measure_beside_baselines
 from shelfwise.models.contract import Model, Progress, silent
-from shelfwise.models.registry import DEFAULT_MODEL, model_config
+from shelfwise.models.registry import DEFAULT_MODEL, Recipe, model_config
 from shelfwise.rules import Rules
-from shelfwise.training.recipes import Recipe, best_epoch, loop_settings
+from shelfwise.training.recipes import best_epoch, loop_settings
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 MEASURES = "measures.parquet"  # of a run: its measures by reader
@@ -84,7 +84,8 @@ class TrainSettings(DataSettings):
         """The model's config and the loop's settings. Raises UsageError, ConfigError."""
         loop = {name: value for name, value in self.settings.items() if name in LoopSettings.model_fields}
         others = {name: value for name, value in self.settings.items() if name not in loop}
-        return model_config(self.model, self.recipe, others), loop_settings(self.recipe, loop)
+        config = model_config(self.model, self.recipe, others)
+        return config, loop_settings(config, loop)
 
 
 def _results(data: DataSet, settings: TrainSettings, seed: int, embedding: Floats | None, lab: Lab) -> list[Result]:

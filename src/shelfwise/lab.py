@@ -26,10 +26,9 @@ from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.contract import FitInputs, Model, Progress, silent
 from shelfwise.models.registry import model_class, model_config
 from shelfwise.rules import Rules
-from shelfwise.training.recipes import fit_model
+from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
-BASELINE_LOOP = LoopSettings(epochs=4, learning_rate=3e-3)
 BASELINES = ("global-mean", "popularity", "bias", "bias-ordinal", "item-knn", "coreading-knn", "ease")
 
 
@@ -204,8 +203,9 @@ def measure_beside_baselines(
 
 def _baseline(name: str, prepared: Prepared, exam: Exam, lab: Lab) -> tuple[Result, pl.DataFrame]:
     """A baseline chosen, fitted and measured; no model outlives this. Raises FitError."""
-    plain = replace(lab, seed=0, loop=BASELINE_LOOP)  # so that a baseline is the same beside every model
-    chosen = choose(model_config(name), prepared, plain)
+    config = model_config(name)
+    plain = replace(lab, seed=0, loop=loop_settings(config, {}))  # so that a baseline is the same beside every model
+    chosen = choose(config, prepared, plain)
     return _measured(chosen.fitted or fit(chosen.config, prepared, plain), exam, lab)
 
 

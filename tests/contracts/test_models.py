@@ -70,8 +70,8 @@ def quick(key: Key) -> Quick:
 
 def fit(key: Key, inputs: FitInputs, **loop: Any) -> Model:
     kind, recipe = key
-    settings = loop_settings(recipe, quick(key).loop | loop)  # type: ignore[arg-type]
-    return fit_model(model_config(kind, recipe, quick(key).model), settings, inputs)[0]
+    config = model_config(kind, recipe, quick(key).model)
+    return fit_model(config, loop_settings(config, quick(key).loop | loop), inputs)[0]
 
 
 @pytest.fixture(params=KINDS, ids="-".join)

@@ -72,6 +72,25 @@ def test_ease_is_the_least_squares_solution_without_self_loops() -> None:
     assert model.scores(readers) == pytest.approx(x @ model.matrix, abs=1e-4)
 
 
+def test_what_is_foretold_without_books_held_back_is_what_a_fit_without_them_foretells() -> None:
+    train, l2 = random_world().train, 2.0
+    x = np.zeros((30, 12), dtype=np.float32)
+    x[train.user_idx, train.item_idx] = 1
+    held = x * (np.random.default_rng(1).random(x.shape) < 0.3)
+    kept = x - held
+
+    def inverse(of: np.ndarray) -> np.ndarray:
+        return np.asfortranarray(coreading.inverted(np.asfortranarray(of.T @ of + l2 * np.eye(12), dtype=np.float32)))
+
+    found = coreading.ease_scores_without(inverse(x), sp.csr_matrix(kept), sp.csr_matrix(held))
+    for reader in range(30):
+        others = x.copy()
+        others[reader] = kept[reader]
+        weights = coreading.ease_columns(inverse(others), slice(0, 12)).T
+        unread = kept[reader] == 0
+        assert found[reader, unread] == pytest.approx((kept[reader] @ weights)[unread], abs=1e-3)
+
+
 def test_blocks_change_nothing_and_too_many_books_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = random_world()
     whole = EASE.fit(EASEConfig(), inputs).matrix, CoreadingKNN.fit(CoreadingKNNConfig(), inputs).matrix.toarray()

@@ -115,7 +115,8 @@ def test_a_random_state_gives_the_run_that_the_notebook_has(kind: str) -> None:
     """Weights, order of rows in each epoch, dropout: all of a whole training is drawn alike."""
     inputs = checkerboard(60, 30, seed=5)
     settings = {"embedding_dim": 4}
-    config, loop = model_config(kind, "notebook", settings), loop_settings("notebook", {"batch_size": 16, "epochs": 3})
+    config = model_config(kind, "notebook", settings)
+    loop = loop_settings(config, {"batch_size": 16, "epochs": 3})
     assert isinstance(config, NotebookConfig)
     _, history = fit_notebook(config, loop, inputs)
 

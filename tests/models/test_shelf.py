@@ -38,7 +38,7 @@ from shelfwise.training.shelf import (
 )
 
 CONFIG = ShelfConfig(about_dim=6, coreading_dim=4, new_book_share=0.0, hidden=(16,), pick_hidden=(8,))
-LOOP = loop_settings("default", {"epochs": 2})
+LOOP = loop_settings(CONFIG, {"epochs": 2})
 
 
 def random_world(seed: int = 0, n_readers: int = 30, n_books: int = 25) -> FitInputs:
@@ -147,7 +147,7 @@ def test_long_shelves_are_learned_from_in_pieces() -> None:
     """Of readers of a dozen books, in pieces of at most 4, all ratings still count."""
     world = checkerboard()
     config = CONFIG.model_copy(update={"longest_shelf": 4})
-    model, _ = fit_model(config, loop_settings("default", {"epochs": 4}), world)
+    model, _ = fit_model(config, loop_settings(CONFIG, {"epochs": 4}), world)
     assert isinstance(model, Shelf)
     assert model.book_counts.tolist() == np.bincount(world.train.item_idx, minlength=20).tolist()
     readers = model.fold_in(Shelves.build([0] * 6, [0, 1, 2, 3, 8, 9], [5, 1, 5, 1, 5, 1], 1))
@@ -173,7 +173,7 @@ def test_validation_of_the_head_is_bounded_too() -> None:
     assert world.valid is not None
     model, _ = fit_model(CONFIG, LOOP, world)
     assert isinstance(model, Shelf)
-    everything, few = star_head_error(model, world), star_head_error(model.changed(head_rows=80), world)
+    everything, few = star_head_error(model, world), star_head_error(model.changed(head_rows=400), world)
     assert everything is not None
     assert few is not None
     chosen = some_readers(np.bincount(world.valid.user_idx, minlength=40), 20, world.seed)
@@ -239,7 +239,7 @@ def test_each_order_orders_by_what_it_says(model: Shelf, inputs: FitInputs) -> N
 
 def test_a_reader_of_one_colour_is_expected_to_like_it() -> None:
     world = checkerboard()
-    model, _ = fit_model(CONFIG, loop_settings("default", {"epochs": 4}), world)
+    model, _ = fit_model(CONFIG, loop_settings(CONFIG, {"epochs": 4}), world)
     readers = model.fold_in(Shelves.build([0, 0, 0], [0, 1, 2], [5, 1, 5], 1))
     stars = model.stars(readers, np.zeros(2, dtype=np.int64), np.array([4, 5], dtype=np.int32))
     assert stars[0] > stars[1] + 1

@@ -21,8 +21,7 @@ from shelfwise.errors import RunExistsError, UsageError
 from shelfwise.evaluation.report import Report
 from shelfwise.experiment import OtherFiles, TrainSettings, provenance
 from shelfwise.experiment import train as train_run
-from shelfwise.models.registry import DEFAULT_MODEL
-from shelfwise.training.recipes import Recipe
+from shelfwise.models.registry import DEFAULT_MODEL, Recipe
 
 SplitKind = Literal["random", "leave-k-out", "new-readers", "new-books", "time", "row-order"]
 OWN_VALID_SHARE = 0.2  # of the training file, where no validation file is given

@@ -85,7 +85,11 @@ def content_vectors(features: BookFeatures, sizes: VectorSizes) -> Floats:
         about = unit_rows(features.embedding)
     else:
         about = unit_rows(truncated_svd(features.about_content, sizes.about))
-    catalogue = features.catalogue
+    return beside_names(about, features.catalogue, sizes)
+
+
+def beside_names(about: Floats, catalogue: Catalogue, sizes: VectorSizes) -> Floats:
+    """content_vectors() from what the books are about, float32 [I, about], rows of length 1 or 0."""
     parts = {
         "about": about,
         "author": sign_codes(catalogue.first_authors, sizes.author),

@@ -22,6 +22,8 @@ from shelfwise.models.contract import Arrays, FitInputs, Model, Readers, Rows
 from shelfwise.models.sparse import from_arrays, reading_matrix, strongest, to_arrays
 
 BOOKS_AT_ONCE = 1000
+NOT_INVERTED = "a matrix of books by books cannot be inverted"
+MORE_DIAGONAL = "give its diagonal more weight (l2, noise)"
 MAX_DENSE_BOOKS = 20_000  # a dense matrix of books by books takes 1.6 GB then
 
 
@@ -136,6 +138,48 @@ def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> Floats:
     return weights
 
 
+def ease_columns(inverse: npt.NDArray[np.float32], books: slice) -> Floats:
+    """Columns of B of EASE, transposed, float32 [B, I]: what foretells some books. `inverse`: P, in Fortran order."""
+    weights: Floats = inverse[:, books].T / -np.einsum("ii->i", inverse)[books, None]
+    places = np.arange(len(weights))
+    weights[places, places + books.start] = 0
+    return weights
+
+
+def ease_scores_without(inverse: npt.NDArray[np.float32], kept: sp.csr_matrix, held: sp.csr_matrix) -> Floats:
+    """What the books that readers keep foretell by an EASE that has not seen those held back, float32 [R, I].
+
+    inverse     P of an EASE that has seen both
+    kept, held  float32 [R, I], 1 for a book of the reader; no book is in both
+
+    For each reader on its own, G loses the pairs with k + h and gains those with k, a change of rank 2, so that P
+    follows by Woodbury's identity: P - V (C^-1 + U'V)^-1 V', U = [k, h], V = P U, C = [0 -1; -1 -1].
+    Scores of the books kept mean nothing.
+    """
+    both = np.stack([kept.toarray(), held.toarray()], axis=1)
+    seen = np.stack([kept @ inverse.T, held @ inverse.T], axis=1)  # V' [R, 2, I]; P is symmetric
+    within = both @ seen.transpose(0, 2, 1)
+    solved = np.linalg.inv(within + np.array([[1.0, -1.0], [-1.0, 0.0]]))
+    moved = solved.astype(np.float32) @ seen
+    changed = seen[:, 0] - (within[:, :1] @ moved)[:, 0]
+    scores: Floats = -changed / (np.einsum("ii->i", inverse) - (seen * moved).sum(1))
+    return scores
+
+
+def inverted_factor(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The inverse T of the Cholesky factor of a symmetric positive definite matrix, whose inverse is T'T; float32
+    [N, N], lower triangular. `matrix`, in Fortran order and read below its diagonal only, is used up. Raises FitError.
+    """
+    if not len(matrix):
+        return matrix
+    factor, info = scipy.linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1, clean=1)
+    inverse, info_inverse = scipy.linalg.lapack.strtri(factor, lower=1, overwrite_c=1)
+    if info or info_inverse:
+        raise FitError(NOT_INVERTED, hint=MORE_DIAGONAL)
+    found: npt.NDArray[np.float32] = inverse
+    return found
+
+
 def inverted(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The inverse of a symmetric positive definite matrix in Fortran order, which is used up. Raises FitError."""
     if not len(matrix):
@@ -143,9 +187,7 @@ def inverted(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     factor, info = scipy.linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
     inverse, info_inverse = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
     if info or info_inverse:
-        raise FitError(
-            "a matrix of books by books cannot be inverted", hint="give its diagonal more weight (l2, noise)"
-        )
+        raise FitError(NOT_INVERTED, hint=MORE_DIAGONAL)
     for start in range(0, len(inverse), BOOKS_AT_ONCE):  # spotri fills the lower triangle only
         end = start + BOOKS_AT_ONCE
         inverse[start:end, end:] = inverse[end:, start:end].T

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shelfwise.data.scale import Scale
+from shelfwise.models.dropout import ByteDropout
 
 LEAST_SPREAD = 1e-4
 
@@ -17,7 +18,7 @@ def layers(widths: list[int], dropout: float) -> nn.Sequential:
     """An MLP whose last layer starts at 0."""
     made: list[nn.Module] = []
     for n_in, n_out in itertools.pairwise(widths[:-1]):
-        made += [nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout)]
+        made += [nn.Linear(n_in, n_out), nn.ReLU(), ByteDropout(dropout)]
     last = nn.Linear(widths[-2], widths[-1])
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)

@@ -11,7 +11,7 @@ each. Here for comparison: the default recipes of the same names do far better (
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -31,6 +31,17 @@ FOLD_IN_RATE = 0.05
 class NotebookConfig(ModelConfig):
     """The notebook's sizes: embedding_dim for GMF, and 2 ** (layers - 1) times that for the MLP."""
 
+    loop: ClassVar[dict[str, Any]] = {
+        "epochs": 6,
+        "batch_size": 256,
+        "patience": 6,
+        "optimiser": "sgd",
+        "learning_rate": 5e-4,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "adam_epochs": 1,
+        "adam_learning_rate": 1e-3,
+    }
     kind: Literal["mf", "ncf", "hybrid"]
     recipe: Literal["notebook"] = "notebook"
     embedding_dim: Annotated[int, Field(ge=1)] = 32

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Literal
 
 from shelfwise.config import ModelConfig
 from shelfwise.errors import UsageError
 from shelfwise.models.contract import Model
+
+Recipe = Literal["default", "notebook"]
 
 # (name, recipe) -> module below shelfwise.models, model class, config class
 MODELS: dict[tuple[str, str], tuple[str, str, str]] = {

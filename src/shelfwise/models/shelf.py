@@ -60,6 +60,7 @@ Mask = npt.NDArray[np.bool_]
 
 class ShelfConfig(ModelConfig):
     """about_dim, coreading_dim  numbers of a book's vectors; hidden, pick_hidden  widths of the two networks
+    dropout, pick_dropout  of their hidden layers, while they learn
     book_shrinkage     pseudo-ratings that pull a book's bias towards its prior
     new_book_share     share of training rows whose book is shown as if nobody had rated it
     content            whether a book is known by its content and by who reads it, or by its stars alone
@@ -69,10 +70,11 @@ class ShelfConfig(ModelConfig):
     dense_books        largest catalogue whose pickup matrix is made whole; beyond it by groups of like books
     company            how many books are set against each other in one group (sparse_ease.py)
     longest_shelf      ratings of one reader that the Gaussian process meets at once (long_shelves.py)
-    head_rows          ratings that the star head learns from at most; a quarter as many validate it
+    head_rows          ratings that the star head learns from at most; a twentieth as many validate it
     order, taste       of the list
     """
 
+    loop: ClassVar[dict[str, Any]] = {"epochs": 5, "learning_rate": 4e-3}
     kind: Literal["shelf", "bias-ordinal"] = "shelf"
     content: bool = True
     about_dim: Annotated[int, Field(ge=1)] = 256
@@ -80,7 +82,8 @@ class ShelfConfig(ModelConfig):
     kernel: KernelWeights = KernelWeights()
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (256, 128)
     pick_hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 32)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    pick_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     book_shrinkage: Annotated[float, Field(ge=0)] = 6.0
     new_book_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
     outside_averages: bool = True
@@ -109,6 +112,7 @@ class Proposal:
 class OrdinalBiasConfig(ShelfConfig):
     """The baseline: what naming the most probable star gains without any content."""
 
+    loop: ClassVar[dict[str, Any]] = {"epochs": 4, "learning_rate": 3e-3}
     kind: Literal["shelf", "bias-ordinal"] = "bias-ordinal"
     content: Literal[False] = False
     outside_averages: bool = False
@@ -151,7 +155,7 @@ class Shelf(Model):
         n_values = len(scale.values)
         n_numbers = n_shelf_numbers(n_values) + 3 + n_values + n_outside
         star_head = StarHead(n_numbers, config.hidden, config.dropout, scale)
-        return star_head, Standardised([n_numbers + N_PICK_NUMBERS, *config.pick_hidden, 1], config.dropout)
+        return star_head, Standardised([n_numbers + N_PICK_NUMBERS, *config.pick_hidden, 1], config.pick_dropout)
 
     # Readers.
 
@@ -266,7 +270,7 @@ class Shelf(Model):
     @torch.inference_mode()
     def _scores(self, readers: Readers, allowed: Mask | None = None) -> Floats:
         scores = np.empty((len(readers), len(self.book_counts)), dtype=np.float32)
-        for rows in self._blocks(readers):
+        for rows in self.blocks(readers):
             found = self.propose(readers, rows, None if allowed is None else allowed[rows])
             block = found.pickup - found.pickup.max(axis=1, keepdims=True) - BEHIND
             np.put_along_axis(block, found.books, self._order(found).numpy(), axis=1)
@@ -277,24 +281,28 @@ class Shelf(Model):
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
         """As of scores(), from the candidates alone where enough of them are left."""
         books, scores = np.full((len(readers), n), -1, np.int32), np.full((len(readers), n), -np.inf, np.float32)
-        for rows in self._blocks(readers):
+        for rows in self.blocks(readers):
             found = self.propose(readers, rows)
-            order = self._order(found).numpy()
-            if leave_out is not None:
-                order[leave_out.take(rows).holds(found.books)] = -np.inf
-            first = np.lexsort((found.books, -order), axis=1)[:, :n]
-            best = np.take_along_axis(order, first, axis=1)
+            first, best = self.first_of(found, n, None if leave_out is None else leave_out.take(rows))
             enough = (first.shape[1] == n) & np.isfinite(best).all(axis=1)
-            if enough.any():
-                books[rows[enough]] = np.take_along_axis(found.books, first, axis=1)[enough]
-                scores[rows[enough]] = best[enough]
+            books[rows[enough], : first.shape[1]] = first[enough]
+            scores[rows[enough], : first.shape[1]] = best[enough]
             if rest := rows[~enough].tolist():
                 few = Readers(readers.shelves.take(rest), {k: v[rest] for k, v in readers.arrays.items()})
                 left = None if leave_out is None else leave_out.take(rest)
                 books[rest], scores[rest] = top_n(self.scores(few), n, left)
         return books, scores
 
-    def _blocks(self, readers: Readers) -> Iterator[Rows]:
+    def first_of(self, found: Proposal, n: int, leave_out: Shelves | None) -> tuple[Indices, Floats]:
+        """The first n candidates of R readers in the order of the list and their scores, -inf for what is left out;
+        [R, n], or as many as there are candidates."""
+        order = self._order(found).numpy()
+        if leave_out is not None:
+            order[leave_out.holds(found.books)] = -np.inf
+        first = np.lexsort((found.books, -order), axis=1)[:, :n]
+        return np.take_along_axis(found.books, first, axis=1), np.take_along_axis(order, first, axis=1)
+
+    def blocks(self, readers: Readers) -> Iterator[Rows]:
         """Rows of readers with shelves of like length, so that there is little padding."""
         by_length = np.argsort(readers.shelves.lengths, kind="stable")
         for start in range(0, len(readers), READERS_AT_ONCE):
@@ -321,13 +329,21 @@ class Shelf(Model):
 
         A trace of the book's bias is added, which alone decides where nothing on the shelf says anything.
         """
-        found = (reading_matrix(shelves, len(self.book_counts)) @ self.pickup).toarray()
-        return np.asarray(found + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
+        return self.with_trace((reading_matrix(shelves, len(self.book_counts)) @ self.pickup).toarray())
 
-    def propose(self, readers: Readers, rows: Rows, allowed: Mask | None = None) -> Proposal:
-        """For R readers the CANDIDATES books of the highest pickup scores that are allowed and not on the shelf."""
+    def with_trace(self, scores: Floats) -> Floats:
+        """Pickup scores [U, I] with the trace of the books' bias."""
+        return np.asarray(scores + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
+
+    def propose(
+        self, readers: Readers, rows: Rows, allowed: Mask | None = None, scores: Floats | None = None
+    ) -> Proposal:
+        """For R readers the CANDIDATES books of the highest pickup scores that are allowed and not on the shelf.
+
+        scores  float32 [R, I], in place of the model's own pickup scores
+        """
         mine = readers.shelves.take(rows)
-        scores = self.pickup_scores(mine)
+        scores = self.pickup_scores(mine) if scores is None else scores
         masked = torch.from_numpy(scores.copy())
         masked[torch.from_numpy(mine.rows), torch.from_numpy(mine.item_idx.astype(np.int64))] = -torch.inf
         if allowed is not None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from shelfwise.models.coreading import inverted
+from shelfwise.models.coreading import inverted_factor
 from shelfwise.models.shelf_books import covariance
 from shelfwise.models.similarity import BookTraits, KernelWeights
 
@@ -37,12 +37,14 @@ class Expected:
 
 @dataclass(frozen=True)
 class BookPrior:
-    """The inverse covariance [R, R] of the means of the R books that were rated, by the weights given."""
+    """The covariance of the means of the R books that were rated, by the weights given: the inverse T [R, R] of its
+    Cholesky factor, and the diagonal [R] of its inverse, T'T."""
 
     traits: BookTraits
     weights: KernelWeights
     rated: Tensor
-    inverse: npt.NDArray[np.float32]
+    inverse_factor: npt.NDArray[np.float32]
+    diagonal: npt.NDArray[np.float32]
 
     @classmethod
     def fit(cls, traits: BookTraits, count: Tensor, weights: KernelWeights) -> BookPrior:
@@ -50,18 +52,23 @@ class BookPrior:
         rated = torch.nonzero(count > 0)[:, 0]
         matrix = np.empty((len(rated), len(rated)), dtype=np.float32, order="F")
         for start in range(0, len(rated), BOOKS_AT_ONCE):
-            part = slice(start, start + BOOKS_AT_ONCE)
-            matrix[:, part] = covariance(traits, rated[part], rated, weights).T  # symmetric
+            end = start + BOOKS_AT_ONCE
+            matrix[start:, start:end] = covariance(traits, rated[start:end], rated[start:], weights).T
         np.einsum("ii->i", matrix)[:] += (1 / count[rated] + weights.noise).numpy()
-        return cls(traits, weights, rated, inverted(matrix))
+        factor = inverted_factor(matrix)
+        diagonal = np.empty(len(rated), dtype=np.float32)
+        for start in range(0, len(rated), BOOKS_AT_ONCE):
+            end = start + BOOKS_AT_ONCE
+            diagonal[start:end] = np.square(factor[start:, start:end]).sum(axis=0)
+        return cls(traits, weights, rated, factor, diagonal)
 
     def expect(self, means: Tensor) -> Expected:
         """The expected mean of each book from the means [I] of those that were rated, but for its own."""
         y = means[self.rated].numpy()
         centre = y.mean(dtype=np.float64).astype(np.float32) if len(y) else np.float32(0)
-        weights = self.inverse @ (y - centre)
+        weights = self.inverse_factor.T @ (self.inverse_factor @ (y - centre))
         found = np.full(len(means), centre, dtype=np.float32)
-        found[self.rated.numpy()] = y - weights / np.einsum("ii->i", self.inverse)
+        found[self.rated.numpy()] = y - weights / self.diagonal
         unrated = torch.ones(len(means), dtype=torch.bool).index_fill_(0, self.rated, False).nonzero()[:, 0]
         for start in range(0, len(unrated), BOOKS_AT_ONCE):
             part = unrated[start : start + BOOKS_AT_ONCE]

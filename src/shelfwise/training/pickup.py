@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from shelfwise.data.shelves import Indices, Shelves
-from shelfwise.features.vectors import BookFeatures, VectorSizes, content_vectors
+from shelfwise.data.shelves import Floats, Shelves
+from shelfwise.features.vectors import BookFeatures, VectorSizes, beside_names
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.coreading import coreadings, ease_weights
+from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without, inverted
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.shelf import Shelf, ShelfConfig
 from shelfwise.models.similarity import BookTraits
@@ -26,56 +29,79 @@ PICK_EPOCHS, PICK_READERS_AT_ONCE, PICK_RATE = 6, 64, 2e-3
 TASTES = (0.0, 0.5, 1.0, 1.5)
 TASTE_READERS = 3000
 LEAST_SHELF = 2
+LIST = 10  # books, whose NDCG decides
 
 
-def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits) -> sp.csr_matrix:
+@dataclass(frozen=True)
+class Pickup:
+    """The pickup matrix, sparse float32 [I, I], and where it was made whole (config.dense_books), P of EASE."""
+
+    matrix: sp.csr_matrix
+    inverse: npt.NDArray[np.float32] | None
+
+
+def fit_lists(model: Shelf, inputs: FitInputs) -> None:
+    """Fit what orders the lists of a model whose star head is fitted."""
+    assert inputs.features is not None
+    pickup = fit_pickup(inputs.train.shelves(), inputs.features, model.config, model.books.traits)
+    model.pickup = pickup.matrix
+    train_pick_head(model, pickup, inputs)
+    del pickup
+    if model.config.taste is None:
+        model.config = model.config.model_copy(update={"taste": choose_taste(model, inputs)})
+
+
+def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits) -> Pickup:
     """EASE on co-reading counts plus content similarity, its strongest entries; row: the book on the shelf.
 
     Beyond config.dense_books books it is the sparse one, for groups of books that are alike in subject and readers.
     """
     n_books = len(features.catalogue)
     read = reading_matrix(in_pieces(shelves, config.longest_shelf), n_books)
-    vectors = content_vectors(features, VectorSizes(about=config.about_dim))
+    vectors = beside_names(traits.about.numpy(), features.catalogue, VectorSizes())
     if n_books > config.dense_books:
         groups = like_groups(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
         gram_parts = Gram(read, vectors * np.float32(config.content_weight**0.5))
-        return sparse_ease(gram_parts, groups, config.l2, config.company, config.neighbours)
+        return Pickup(sparse_ease(gram_parts, groups, config.l2, config.company, config.neighbours), None)
     gram = coreadings(read)
-    for start in range(0, n_books, BOOKS_AT_ONCE):
-        books = slice(start, start + BOOKS_AT_ONCE)
+    blocks = [slice(start, min(start + BOOKS_AT_ONCE, n_books)) for start in range(0, n_books, BOOKS_AT_ONCE)]
+    for books in blocks:
         gram[:, books] += config.content_weight * (vectors @ vectors[books].T)
-    weights = ease_weights(gram, config.l2)
-    blocks = []
-    for start in range(0, n_books, BOOKS_AT_ONCE):  # by column: what foretells a book
-        block = weights[:, start : start + BOOKS_AT_ONCE].T.copy()
-        if config.neighbours < n_books:
-            strength = np.abs(block)
-            least = np.partition(strength, -config.neighbours, axis=1)[:, -config.neighbours, None]
-            block[strength < least] = 0
-        blocks.append(sp.csr_matrix(block))
-    return sp.csr_matrix(sp.vstack(blocks).T)
+    np.einsum("ii->i", gram)[:] += np.float32(config.l2)
+    inverse = inverted(gram)
+    columns = [_strongest(ease_columns(inverse, books), config.neighbours) for books in blocks]
+    return Pickup(sp.csr_matrix(sp.vstack(columns).T), inverse)
 
 
-def train_pick_head(model: Shelf, inputs: FitInputs) -> None:
+def _strongest(block: Floats, n: int) -> sp.csr_matrix:
+    """The n entries of each row that are furthest from 0. Changes block."""
+    if n < block.shape[1]:
+        strength = np.abs(block)
+        block[strength < np.partition(strength, -n, axis=1)[:, -n, None]] = 0
+    return sp.csr_matrix(block)
+
+
+def train_pick_head(model: Shelf, pickup: Pickup, inputs: FitInputs) -> None:
     """Fit the pick head: of the candidates, those that a reader did rate are to come first.
 
-    A part of the training ratings is held back; the pickup matrix that proposes candidates here is fitted on the
-    rest, so that it has not seen what it is to foretell.
+    A part of the training ratings is held back. What proposes candidates here has not seen what it is to foretell:
+    without P, a pickup matrix fitted on the rest.
     """
     assert inputs.features is not None
     rng = np.random.default_rng(inputs.seed)
     everything = inputs.train.shelves()
     back = rng.random(len(everything.item_idx)) < HELD_BACK
     shelves, wanted = everything.where(~back), everything.where(back)
-    able = np.flatnonzero((shelves.lengths >= LEAST_SHELF) & (wanted.lengths > 0))
+    whole = everything.lengths <= model.config.longest_shelf  # not counted in pieces
+    able = np.flatnonzero((shelves.lengths >= LEAST_SHELF) & (wanted.lengths > 0) & whole)
     if not len(able):
         return
     chosen = np.sort(rng.choice(able, min(PICK_READERS, len(able)), replace=False))
-    inner = Shelf(
-        model.config, model.scale, model.books, model.star_head,
-        fit_pickup(shelves, inputs.features, model.config, model.books.traits), model.pick_head,
-    )  # fmt: skip
-    numbers, picked = _candidates(inner, shelves.take(chosen), wanted.take(chosen), inputs)
+    inner = model
+    if pickup.inverse is None:
+        rest = fit_pickup(shelves, inputs.features, model.config, model.books.traits)
+        inner = Shelf(model.config, model.scale, model.books, model.star_head, rest.matrix, model.pick_head)
+    numbers, picked = _candidates(inner, pickup.inverse, shelves.take(chosen), wanted.take(chosen), inputs)
     some = picked.any(1)
     numbers, picked = numbers[some], picked[some]
     head = model.pick_head
@@ -102,7 +128,9 @@ def train_pick_head(model: Shelf, inputs: FitInputs) -> None:
 
 
 @torch.no_grad()
-def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInputs) -> tuple[Tensor, Tensor]:
+def _candidates(
+    model: Shelf, inverse: npt.NDArray[np.float32] | None, shelves: Shelves, wanted: Shelves, inputs: FitInputs
+) -> tuple[Tensor, Tensor]:
     """Numbers [U, C, F] of each reader's candidates, and which the reader picked up, float32 [U, C]."""
     readers = model.fold_in(shelves)
     numbers: Tensor | None = None
@@ -110,7 +138,11 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
     size = 256
     for start in range(0, len(shelves), size):
         rows = np.arange(start, min(start + size, len(shelves)))
-        found = model.propose(readers, rows)
+        scores = None
+        if inverse is not None:
+            kept, held = (reading_matrix(some.take(rows), len(inverse)) for some in (shelves, wanted))
+            scores = model.with_trace(ease_scores_without(inverse, kept, held))
+        found = model.propose(readers, rows, scores=scores)
         if numbers is None or picked is None:
             numbers = torch.empty(len(shelves), found.books.shape[1], found.numbers.shape[1])
             picked = torch.empty(len(shelves), found.books.shape[1])
@@ -122,6 +154,7 @@ def _candidates(model: Shelf, shelves: Shelves, wanted: Shelves, inputs: FitInpu
     return numbers, picked
 
 
+@torch.inference_mode()
 def choose_taste(model: Shelf, inputs: FitInputs) -> float:
     """How much taste counts in the list: the best NDCG@10 of liked books on validation; 1 where there is none."""
     valid = inputs.valid
@@ -136,12 +169,14 @@ def choose_taste(model: Shelf, inputs: FitInputs) -> float:
     chosen = np.sort(rng.choice(able, min(TASTE_READERS, len(able)), replace=False))
     liked, shelves = liked.take(chosen), shelves.take(chosen)
     readers = model.fold_in(shelves)
-    best, best_taste = -1.0, 1.0
-    for taste in TASTES:
-        trial = model.changed(taste=taste, order="blend")
-        lists: Indices = trial.top(readers, 10, shelves)[0]
-        ndcg = float(ranking_metrics(lists, liked)["ndcg"].mean())
-        inputs.on_progress("taste", TASTES.index(taste) + 1, len(TASTES))
-        if ndcg > best:
-            best, best_taste = ndcg, taste
-    return best_taste
+    trials = [model.changed(taste=taste, order="blend") for taste in TASTES]
+    lists = np.full((len(TASTES), len(readers), LIST), -1, dtype=np.int32)
+    n_done = 0
+    for rows in model.blocks(readers):
+        found = model.propose(readers, rows)
+        for trial, its_lists in zip(trials, lists, strict=True):
+            first, _ = trial.first_of(found, LIST, shelves.take(rows))
+            its_lists[rows, : first.shape[1]] = first
+        n_done += len(rows)
+        inputs.on_progress("taste", n_done, len(readers))
+    return TASTES[int(np.argmax([ranking_metrics(of_taste, liked)["ndcg"].mean() for of_taste in lists]))]

@@ -1,4 +1,4 @@
-"""Named settings of the loop, and which function fits which model."""
+"""The settings of the loop, and which function fits which model."""
 
 from __future__ import annotations
 
@@ -12,26 +12,10 @@ from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 Recipe = Literal["default", "notebook"]
 
-# Where a recipe's loop differs from LoopSettings' own defaults.
-LOOPS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "notebook": {
-        "epochs": 6,
-        "batch_size": 256,
-        "patience": 6,
-        "optimiser": "sgd",
-        "learning_rate": 5e-4,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "adam_epochs": 1,
-        "adam_learning_rate": 1e-3,
-    },
-}
 
-
-def loop_settings(recipe: Recipe, settings: dict[str, Any]) -> LoopSettings:
-    """The recipe's loop with the user's settings over it. Raises ConfigError."""
-    return LoopSettings.parse(LOOPS[recipe] | settings, where=f"training, recipe {recipe}")
+def loop_settings(config: ModelConfig, settings: dict[str, Any]) -> LoopSettings:
+    """The loop that trains the model, with the user's settings over its own. Raises ConfigError."""
+    return LoopSettings.parse(config.loop | settings, where=f"training, model {config.kind}")
 
 
 def best_epoch(history: History) -> int:

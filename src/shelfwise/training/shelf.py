@@ -34,12 +34,12 @@ from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, batche
 from shelfwise.training.book_prior import BookPrior, Expected
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.neumf import regress
-from shelfwise.training.pickup import choose_taste, fit_pickup, train_pick_head
+from shelfwise.training.pickup import fit_lists
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 SWEEPS = 2
 VALID_ROWS = 65_536
-VALID_SHARE = 0.25  # of ShelfConfig.head_rows, so many ratings validate
+VALID_SHARE = 0.05  # of ShelfConfig.head_rows, so many ratings validate
 LEARNED_PARTS = [PARTS.index("coreading")]  # which a book has only once it was read
 ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 LEVEL_BOUND = 3.0  # standard deviations
@@ -62,17 +62,14 @@ def fit_shelf(
     books, rows = fit_books(shelves, known, start, config, scale)
     star_head, pick_head = Shelf.make_heads(config, scale, known.outside.shape[1])
     nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
-    pickup = fit_pickup(shelves, inputs.features, config, known.traits) if config.content else nothing
-    model = kind(config, scale, books, star_head, pickup, pick_head)
+    model = kind(config, scale, books, star_head, nothing, pick_head)
     shelves, rows = some_of(shelves, rows, config.head_rows, inputs.seed)
     evidence = training_rows(shelves, books, rows, config, inputs.seed, scale)
     star_head.net.standardise(evidence[1])
     history = train_star_head(model, loop, inputs, shelves, evidence, checkpoint)
     del evidence
     if config.content:
-        train_pick_head(model, inputs)
-    if config.content and config.taste is None:
-        model.config = config.model_copy(update={"taste": choose_taste(model, inputs)})
+        fit_lists(model, inputs)
     return model, history
 
 
