@@ -21,10 +21,14 @@ check: $(VENV)/dev.stamp
 BENCH ?= bench
 bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/epochs.py --out $(BENCH)
+	$(BIN)/python benchmarks/gpu.py --out $(BENCH)
+	$(BIN)/python benchmarks/reading.py --out $(BENCH)
+	$(BIN)/python benchmarks/stages.py --out $(BENCH)
 	$(BIN)/shelfwise train goodbooks-10k --out $(BENCH)/run --overwrite
 	$(BIN)/python benchmarks/request.py $(BENCH)/run --out $(BENCH)
 	$(BIN)/python benchmarks/everybody.py $(BENCH)/run --out $(BENCH)
 	$(BIN)/python benchmarks/reasons.py $(BENCH)/run --out $(BENCH)
+	$(BIN)/python benchmarks/serve.py $(BENCH)/run --out $(BENCH)
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -312,8 +312,8 @@ PEERS: dict[str, Peer] = {
         "shelfwise", SHELFWISE, ours("shelf", content=True), our_stars, our_lists,
         grid(
             "learning_rate epochs dropout book_shrinkage",
-            (2e-3, 8, 0.1, 6.0), (1e-3, 8, 0.1, 6.0), (4e-3, 8, 0.1, 6.0),
-            (2e-3, 12, 0.1, 6.0), (2e-3, 8, 0.2, 6.0), (2e-3, 8, 0.1, 3.0),
+            (4e-3, 5, 0.0, 6.0), (2e-3, 5, 0.0, 6.0), (8e-3, 5, 0.0, 6.0),
+            (4e-3, 8, 0.0, 6.0), (4e-3, 5, 0.1, 6.0), (4e-3, 5, 0.0, 3.0),
         ),
     ),
     "bias": Peer(

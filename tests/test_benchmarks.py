@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
 from tiny_world import train_on, write_world
 
 from shelfwise.artifact import save_run
@@ -89,6 +92,28 @@ def test_reading(tmp_path: Path) -> None:
     assert len(kept) == 2
     assert 2500 < kept[0] < 3000  # some pairs are there twice
     assert (tmp_path / "reading.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_stages(tmp_path: Path) -> None:
+    run_benchmark("stages.py", "3000", "6000", "--books", 100, "--rounds", 1, "--out", tmp_path)
+    kept = json.loads((tmp_path / "stages.json").read_text())
+    small, large = kept["found"]["3000"], kept["found"]["6000"]
+    assert (small["ratings"], large["ratings"]) == ([3000], [6000])
+    parts = sum(large[f"{name}, s"][0] for name in ("read", "features", "fit", "report", "save"))
+    assert large["all, s"][0] == pytest.approx(parts)
+    assert 0 < large["read, GiB"][0] <= large["save, GiB"][0]
+    assert kept["slopes"]["read, s"] == pytest.approx(math.log2(large["read, s"][0] / small["read, s"][0]))
+    assert (tmp_path / "stages.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_gpu(tmp_path: Path) -> None:
+    shown = run_benchmark("gpu.py", "sample", "--rounds", 1, "--device", "cpu", "--out", tmp_path)
+    assert len(shown.splitlines()) == 2 + 5
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    assert found["hybrid notebook"]["cpu"]["per_second"][0] > 0
+    assert found["solves all"]["cpu"]["per_second"][0] > 0
+    if not torch.cuda.is_available():
+        assert run_benchmark("gpu.py", "sample") == "no GPU here: nothing measured\n"
 
 
 def test_peers(tmp_path: Path) -> None:

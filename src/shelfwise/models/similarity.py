@@ -75,7 +75,7 @@ def similarities(traits: BookTraits, weights: KernelWeights, books: Tensor, shel
 
     0 for a part of weight 0.
     """
-    parts = torch.empty(len(PARTS), *books.shape, shelf.shape[1])
+    parts = torch.empty(len(PARTS), *books.shape, shelf.shape[1], device=traits.about.device)
     about, close, author, series, coreading, era = parts
     if weights.about or weights.close:
         cosine = (traits.about[books] @ traits.about[shelf].mT).clamp_(min=0)
@@ -94,7 +94,7 @@ def similarities(traits: BookTraits, weights: KernelWeights, books: Tensor, shel
 
 def kernel(parts: Tensor, weights: KernelWeights) -> Tensor:
     """k from its parts [P, ...]."""
-    total: Tensor = torch.tensordot(weights.parts(), parts, dims=1) + weights.constant
+    total: Tensor = torch.tensordot(weights.parts().to(parts.device), parts, dims=1) + weights.constant
     return total
 
 
