@@ -52,10 +52,10 @@ class Guards:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                message = {
-                    **message,
-                    "headers": [*message["headers"], *HEADERS, (b"x-request-id", request_id.encode())],
-                }
+                own = {name.lower() for name, _ in message["headers"]}  # a page has a policy of its own
+                added = [header for header in HEADERS if header[0] not in own]
+                added.append((b"x-request-id", request_id.encode()))
+                message = {**message, "headers": [*message["headers"], *added]}
             await send(message)
 
         try:

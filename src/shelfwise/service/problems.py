@@ -42,9 +42,14 @@ class Problem(BaseModel):
     hint: str = ""
 
 
+def status_of(error: errors.ShelfwiseError) -> int:
+    """The HTTP status of an error raised on purpose."""
+    return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+
+
 def problem(error: errors.ShelfwiseError) -> JSONResponse:
     """The answer that an error raised on purpose becomes."""
-    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    status = status_of(error)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status in (429, 503) else {}
     return _answer(status, error.code, error.message, error.hint, headers)
 

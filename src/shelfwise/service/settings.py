@@ -27,6 +27,8 @@ class ServiceSettings(Config):
     drain_seconds    given to requests in flight when the service is told to stop
     at_once          requests that are answered together
     log_ids          whether logs name readers
+    remember         whether pages offer to keep a reader's shelf here
+    covers           whether pages show pictures of covers, which browsers then fetch from covers.openlibrary.org
     """
 
     data_folder: Path = Path("shelfwise-data")
@@ -43,6 +45,8 @@ class ServiceSettings(Config):
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     at_once: Annotated[int, Field(ge=1)] = 64
     log_ids: bool = False
+    remember: bool = True
+    covers: bool = False
 
     @property
     def database_url(self) -> str:

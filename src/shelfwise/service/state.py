@@ -50,6 +50,27 @@ class Metrics:
         """Count one request."""
         self.seconds.labels(method, route, str(status)).observe(seconds)
 
+    def latencies(self) -> list[dict[str, Any]]:
+        """By route: answers, faults (5xx), and within how many seconds half and 99 % of them came, from the buckets."""
+        found: dict[str, dict[str, float]] = {}
+        faults: dict[str, int] = {}
+        for metric in self.seconds.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_bucket"):
+                    route = f"{sample.labels['method']} {sample.labels['route']}"
+                    edges = found.setdefault(route, {})
+                    edges[sample.labels["le"]] = edges.get(sample.labels["le"], 0) + sample.value
+                elif sample.name.endswith("_count") and sample.labels["status"].startswith("5"):
+                    route = f"{sample.labels['method']} {sample.labels['route']}"
+                    faults[route] = faults.get(route, 0) + int(sample.value)
+        rows = []
+        for route, edges in sorted(found.items()):
+            n = edges["+Inf"]
+            p50, p99 = (next(le for le, held in edges.items() if held >= share * n) for share in (0.5, 0.99))
+            said = [f"{1000 * float(le):g} ms" if le != "+Inf" else f"over {LATENCIES[-1]:g} s" for le in (p50, p99)]
+            rows.append({"route": route, "n": int(n), "faults": faults.get(route, 0), "p50": said[0], "p99": said[1]})
+        return rows
+
     def text(self, models: Models) -> bytes:
         """All of them, now."""
         served = models.active

@@ -1,0 +1,194 @@
+"""What pages show of the run that answers. One Library for each run that is served, made when first asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shelfwise.errors import BadValueError, UnknownBookError
+from shelfwise.models.blocks import describe
+from shelfwise.reasons import Why
+from shelfwise.service.models import Served
+from shelfwise.service.pages.cards import bare_title
+from shelfwise.service.pages.grid import telling_books
+from shelfwise.service.pages.taste import Crowd, guesses, taste_of
+from shelfwise.service.pages.texts import say, stars_text
+
+if TYPE_CHECKING:
+    from shelfwise.service.state import Service
+
+MOST_LANGUAGES, MOST_TAGS, SHOWN_TAGS = 30, 150, 8
+SIMILAR, MOVES, LEAST_MOVE = 8, 6, 0.02
+MOST_GUESSED = 500  # ratings: beyond that a shelf is shown without guesses
+KEPT = 2
+
+
+class Library:
+    """The books of one run, and what its model says of them."""
+
+    def __init__(self, served: Served) -> None:
+        self.served, self.recommender = served, served.recommender
+        self.catalogue = served.recommender.run.catalogue
+        scale = served.recommender.run.model.scale
+        self.scale = scale
+        whole = [value for value in scale.values.tolist() if value == int(value)]
+        self.stars: list[float] = whole if len(whole) > 1 else scale.values.tolist()
+        self.stars_by_text = {f"{value:g}": value for value in scale.values.tolist()}
+
+    # Books by their ids as text.
+
+    def index(self, book: str) -> int:
+        """The index of a book, -1 if unknown."""
+        return int(self.catalogue.vocabulary.find([self.served.book_id(book)])[0])
+
+    def title(self, book: str) -> str:
+        """The title of a book, or its id."""
+        place = self.index(book)
+        return book if place < 0 else bare_title(self.catalogue.books["title"][place] or book)
+
+    def name_of(self, action: str, subject: str) -> str:
+        """Whom or what a mark is about."""
+        return subject if action == "hide-author" else self.title(subject)
+
+    def check(self, stars: str) -> None:
+        """Raise BadValueError for stars that are not on the scale."""
+        if stars not in self.stars_by_text:
+            raise BadValueError(f"{stars!r} stars are not on the scale {self.scale}", hint="choose one of the stars")
+
+    def usable(self, ratings: Mapping[str, float]) -> dict[str, float]:
+        """The ratings of books that are here, with stars of this scale."""
+        if not ratings:
+            return {}
+        places = self.catalogue.vocabulary.find([self.served.book_id(book) for book in ratings])
+        good = self.scale.contains(list(ratings.values()))
+        return {b: s for (b, s), place, ok in zip(ratings.items(), places, good, strict=True) if place >= 0 and ok}
+
+    # Start.
+
+    @cached_property
+    def _telling(self) -> list[int]:
+        return [int(idx) for idx in telling_books(self.recommender)]
+
+    def grid(self, place: int, n: int, rated: set[str]) -> list[int]:
+        """n books to ask about, from a place on and from the beginning again after the last; none that is rated."""
+        ids = self.catalogue.vocabulary.ids
+        left = [idx for idx in self._telling if str(ids[idx]) not in rated]
+        start = place % max(len(left), 1)
+        return (left[start:] + left[:start])[:n]
+
+    def search(self, service: Service, served: Served, q: str, n: int) -> list[int]:
+        """The books that words mean, best first."""
+        found: list[int] = service.search.find(served, q, n)
+        return found
+
+    # Controls.
+
+    @cached_property
+    def languages(self) -> list[str]:
+        """Those of the most books first."""
+        return _commonest([language for language in self.recommender.facts.languages if language], MOST_LANGUAGES)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """What most books are about, in alphabetical order."""
+        facts = self.recommender.facts
+        counts = np.asarray(facts.by_tag.sum(axis=0)).ravel()
+        most = np.argsort(-counts, kind="stable")[:MOST_TAGS]
+        return sorted(str(facts.tags.ids[int(tag)]) for tag in most)
+
+    @cached_property
+    def has_fame(self) -> bool:
+        """Whether it is known which books are read much."""
+        return self.recommender.facts.popularity is not None
+
+    # One book.
+
+    def about(self, known: Mapping[str, float], book: str) -> dict[str, Any]:
+        """All that a page tells of a book. Raises UnknownBookError."""
+        place = self.index(book)
+        if place < 0:
+            raise UnknownBookError(f"there is no book {book!r} here", hint="go back, or look for it by its title")
+        ratings = [(self.served.book_id(b), stars) for b, stars in known.items()]
+        book_id = self.served.book_id(book)
+        why = self.recommender.explain(book_id, ratings=ratings)
+        others = self.catalogue.vocabulary.find(self.recommender.similar(book_id, SIMILAR)["book_id"])
+        items = self.catalogue.vocabulary.find([b for b, _ in ratings])
+        stars = np.array([s for _, s in ratings], dtype=np.float32)
+        counts = self.recommender.run.model.book_counts
+        facts = self.recommender.facts
+        tags = [str(facts.tags.ids[int(tag)]) for tag in facts.by_tag[place].indices[:SHOWN_TAGS]]
+        row = self.catalogue.books.row(place, named=True)
+        return {
+            "item_idx": place,
+            "expected": self._expected(ratings, place),
+            "moves": _moves(why) if ratings else [],
+            "average": stars_text(why.mean + why.book_average) if counts[place] else None,
+            "similar": [int(other) for other in others],
+            "alike": self._crowd.like(items, stars, place) if len(items) else None,
+            "tags": tags,
+            "description": row["description"],
+            "has_ratings": bool(ratings),
+        }
+
+    @cached_property
+    def _crowd(self) -> Crowd:
+        return Crowd.of(self.recommender)
+
+    def _expected(self, ratings: list[tuple[Any, float]], place: int) -> dict[str, float | None]:
+        model = self.recommender.run.model
+        readers = model.fold_in(self.recommender.shelf_of(ratings).shelves)
+        rows, books = np.zeros(1, dtype=np.int64), np.array([place], dtype=np.int32)
+        chances = model.probabilities(readers, rows, books)
+        stars = float(model.stars(readers, rows, books)[0])
+        if chances is None:
+            return {"stars": stars, "low": None, "high": None}
+        found = describe(chances, model.scale)
+        return {"stars": stars, "low": float(found["low"][0]), "high": float(found["high"][0])}
+
+    # The shelf.
+
+    def shelf(self, ratings: Mapping[str, float], known: Mapping[str, float]) -> dict[str, Any]:
+        """Own ratings, newest first, each with what would have been guessed; and the taste they show."""
+        pairs = [(self.served.book_id(book), stars) for book, stars in known.items()]
+        items = self.catalogue.vocabulary.find([book for book, _ in pairs]) if pairs else np.zeros(0, np.int32)
+        stars = np.array([s for _, s in pairs], dtype=np.float32)
+        guessed: list[float | None] = list(guesses(self.recommender, pairs)) if 1 < len(pairs) <= MOST_GUESSED else []
+        guessed = guessed or [None] * len(pairs)
+        rated = [(int(idx), guess) for idx, guess in zip(items, guessed, strict=True)]
+        taste = taste_of(self.recommender, items, stars) if pairs else None
+        return {"rated": rated[::-1], "taste": taste, "strangers": len(ratings) - len(known)}
+
+
+def _moves(why: Why) -> list[tuple[bool, str, float, str]]:
+    """The ratings that move a prediction most: whether up, title, stars, through what."""
+    rows = why.ratings.head(MOVES).iter_rows(named=True)
+    return [
+        (row["contribution"] > 0, bare_title(row["title"]), row["stars"], row["through"] or say("through other"))
+        for row in rows
+        if abs(row["contribution"]) >= LEAST_MOVE
+    ]
+
+
+def _commonest(values: list[str], n: int) -> list[str]:
+    names, counts = np.unique(np.array(values, dtype=object).astype(str), return_counts=True)
+    return [str(name) for name in names[np.argsort(-counts, kind="stable")][:n]]
+
+
+_libraries: OrderedDict[tuple[str, str], Library] = OrderedDict()
+_making = threading.Lock()
+
+
+def library_of(served: Served) -> Library:
+    """The Library of a run; those of the last KEPT runs are kept."""
+    key = (str(served.path), served.version)
+    with _making:
+        if key not in _libraries:
+            _libraries[key] = Library(served)
+            while len(_libraries) > KEPT:
+                _libraries.popitem(last=False)
+        return _libraries[key]

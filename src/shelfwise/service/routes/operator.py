@@ -1,0 +1,127 @@
+"""The operator's view: which run answers, how good it is, how fast, and what is wrong with its data."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, Response
+
+from shelfwise.artifact import load_document, read_manifest
+from shelfwise.errors import KeyMissingError, KeyRoleError, NotFoundError, RunError
+from shelfwise.service.keys import demand
+from shelfwise.service.models import Models
+from shelfwise.service.pages.render import page
+from shelfwise.service.routes.pages import PageRoute, not_too_often
+from shelfwise.service.state import Service, service_of
+
+COOKIE = "shelfwise-key"
+REPORT = "report.html"
+REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+COLUMNS = {"mse": "MSE", "hit": "hit %", "ndcg@10": "NDCG@10"}
+
+
+router = APIRouter(
+    prefix="/operator", route_class=PageRoute, include_in_schema=False, dependencies=[Depends(not_too_often)]
+)
+
+
+async def _operator(request: Request) -> Service:
+    """The service, for who holds an admin's key. Raises KeyMissingError, KeyRoleError."""
+    service = service_of(request)
+    _, role = await run_in_threadpool(service.role, request.cookies.get(COOKIE, ""))
+    demand(role, "admin")
+    return service
+
+
+Here = Annotated[Service, Depends(_operator)]
+
+
+@router.get("")
+async def view(request: Request) -> Response:
+    """All of it, or the way in."""
+    try:
+        service = await _operator(request)
+    except (KeyMissingError, KeyRoleError):
+        wrong = COOKIE in request.cookies
+        return page(request, "operator_key.html", here="operator", wrong=wrong)
+    values = await run_in_threadpool(_values, service)
+    return page(request, "operator.html", here="operator", **values)
+
+
+@router.post("")
+async def enter(request: Request) -> Response:
+    """Keep the key in a cookie that no script and no other site sees."""
+    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=10))
+    response = RedirectResponse("/operator", status_code=303)
+    key, secure = form.get("key", "").strip(), request.url.scheme == "https"
+    response.set_cookie(COOKIE, key, path="/operator", httponly=True, samesite="strict", secure=secure)
+    return response
+
+
+@router.post("/leave")
+def leave() -> Response:
+    """Let go of the key."""
+    response = RedirectResponse("/operator", status_code=303)
+    response.delete_cookie(COOKIE, path="/operator")
+    return response
+
+
+@router.post("/activate/{name}")
+def activate(name: str, service: Here) -> Response:
+    """Let another run answer, as POST /v1/models/{name}/activate."""
+    with service.changing:
+        service.models.activate(name)
+    return RedirectResponse("/operator", status_code=303)
+
+
+@router.post("/rollback")
+def roll_back(service: Here) -> Response:
+    """Let the run that answered before answer again."""
+    with service.changing:
+        service.models.roll_back()
+    return RedirectResponse("/operator", status_code=303)
+
+
+@router.get("/report/{name}")
+def report(name: str, service: Here) -> Response:
+    """The quality report of a run, as `train` wrote it."""
+    if name not in service.models.paths:
+        raise NotFoundError(f"no model {name!r} is served here", hint="go back to the operator's view")
+    text = load_document(service.models.paths[name], REPORT)
+    headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "no-store"}
+    return HTMLResponse(text, headers=headers)
+
+
+def _values(service: Service) -> dict[str, Any]:
+    models = service.models
+    return {
+        "runs": [_run(models, name) for name in models.paths],
+        "previous": None if models.previous is None else models.previous.name,
+        "latencies": service.metrics.latencies(),
+        "rows": service.store.counts(),
+    }
+
+
+def _run(models: Models, name: str) -> dict[str, Any]:
+    """What the manifest of a run says; of one that cannot be read that it cannot."""
+    found: dict[str, Any] = {"name": name, "active": models.active.name == name, "results": [], "audit": None}
+    found["fault"], found["has_report"], found["trained"] = None, False, ""
+    try:
+        manifest = read_manifest(models.paths[name])
+    except RunError as error:
+        return found | {"fault": str(error)}
+    found |= {
+        "has_report": REPORT in manifest.documents,
+        "trained": f"{manifest.model['kind']}, {manifest.data['name']}, seed {manifest.settings['seed']}",
+        "audit": manifest.report.get("audit"),
+    }
+    for result in manifest.report.get("results", []):
+        measures = {**result["measures"]["stars"], **result["measures"]["ranking"]}
+        with contextlib.suppress(KeyError):
+            found["results"].append((result["model"], [measures.get(column) for column in COLUMNS]))
+    return found
