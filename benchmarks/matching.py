@@ -336,7 +336,7 @@ def suggestions(index: BookIndex, cases: list[Case]) -> tuple[int, int]:
     for case in cases:
         if case.kind in PRESENT and case.kind != ASKS:
             continue
-        entry = case.entry if case.entry.isbns else case.entry._replace(isbns=("9799900000007",))
+        entry = case.entry if case.entry.isbns else case.entry._replace(isbns=("9799900000005",))
         found = index.match(entry)
         if found.outcome == "review" and found.suggested:
             n += 1

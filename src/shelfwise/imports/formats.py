@@ -202,9 +202,11 @@ def understand(names: Sequence[str], where: str) -> Header:
             hint="it needs a header line; a plain table has columns title, author and rating",
         )
     generation = next((name for name, has, lacks in chosen.generations if has in by_name and lacks not in by_name), "")
-    lacking = [chosen.columns[name][0] for name in ("title", "authors", "isbns", "stars", "status")
-               if name in chosen.columns and not places[name]]  # fmt: skip
-    return Header(chosen, generation, len(names), places, tuple(lacking))
+    used: tuple[Field, ...] = (
+        ("title", "stars") if chosen is PLAIN else ("title", "authors", "isbns", "stars", "status")
+    )
+    lacking = tuple(chosen.columns[name][0] for name in used if not places[name])
+    return Header(chosen, generation, len(names), places, lacking)
 
 
 def known_columns(names: Sequence[str]) -> int:

@@ -103,7 +103,7 @@ def import_file(
     Raises MissingDataError, TooLargeError, FormatError, MissingColumnError; UnknownBookError and BadValueError for
     choices that do not fit.
     """
-    file = ExportFile(content, name, limits)
+    file = ExportFile(content, name, limits, scale)
     left = dict(choices or {})
     rows: list[ImportedRow] = []
     for entry in file:
@@ -240,7 +240,7 @@ def _notes(file: ExportFile, rows: list[ImportedRow], scale: Scale) -> Iterator[
         yield f"columns that such a file usually has and this one has not: {names}; read without them"
     rounded = sum(row.rounded for row in rows)
     if rounded:
-        yield f"{rounded:,} ratings are finer than the run's scale {scale} and were rounded; halves go to the even star"
+        yield f"{rounded:,} ratings are finer than the run's scale {scale} and were rounded; halves to an even number of steps"
     lost = sum(any(problem.code == "stars" for problem in row.entry.problems) for row in rows)
     if lost:
         yield f"{lost:,} ratings are no stars that could be read; these books count as read without stars"

@@ -85,10 +85,20 @@ class ExportFile:
     """An export, understood and ready to be read, once or several times: iterating gives its entries.
 
     header     which app wrote it, and where what stands; encoding, delimiter  as they were found
+    scale      of its stars, None where that is not known
     """
 
-    def __init__(self, content: Path | str | bytes, name: str | None = None, limits: Limits | None = None) -> None:
-        """Raises MissingDataError, TooLargeError, FormatError, MissingColumnError."""
+    def __init__(
+        self,
+        content: Path | str | bytes,
+        name: str | None = None,
+        limits: Limits | None = None,
+        scale: Scale | None = None,
+    ) -> None:
+        """`scale` is that of the stars of a plain table.
+
+        Raises MissingDataError, TooLargeError, FormatError, MissingColumnError.
+        """
         self.limits = limits or Limits()
         self._source = Source.of(content, name)
         self.name = self._source.name
@@ -105,11 +115,7 @@ class ExportFile:
                 f"{self.name} has {len(first.fields):,} columns", hint=f"at most {self.limits.max_columns:,} are read"
             )
         self.header: Header = understand(first.fields, self.name)
-
-    @property
-    def scale(self) -> Scale | None:
-        """The scale of the app's stars; None where it has none of its own."""
-        return self.header.format.scale
+        self.scale: Scale | None = self.header.format.scale or scale
 
     def __iter__(self) -> Iterator[Entry]:
         """Raises TooLargeError after as many rows as are allowed."""
@@ -121,7 +127,7 @@ class ExportFile:
                     raise TooLargeError(
                         f"{self.name} has more than {self.limits.max_rows:,} rows", hint="import it in parts"
                     )
-                yield _entry(record, self.header)
+                yield _entry(record, self.header, self.scale)
 
     def _records(self, stream: io.TextIOBase) -> Iterator[Record]:
         if not stream.readline(100).lower().startswith("sep="):  # Excel's hint is no header
@@ -151,7 +157,7 @@ def _find_delimiter(stream: io.TextIOBase) -> str:
     return max(DELIMITERS, key=fits)
 
 
-def _entry(record: Record, header: Header) -> Entry:
+def _entry(record: Record, header: Header, scale: Scale | None) -> Entry:
     """What a row says."""
     fields = record.fields
     if fields is None:
@@ -170,7 +176,7 @@ def _entry(record: Record, header: Header) -> Entry:
     if REPLACED in title:
         problems.append(Problem("text", "some characters of the title could not be read"))
     authors = [*_names(get("authors"), header.format.names), *_more_names(get("more_authors"), header.format.names)]
-    stars = _stars(get("stars"), header.format.scale, problems)
+    stars = _stars(get("stars"), scale, problems)
     read_on, started_on = _date(get("read"), problems), _date(get("started"), problems)
     rated = stars is not None or any(problem.code == "stars" for problem in problems)
     status, shelf = _status(get("status"), header, read_on=read_on, started_on=started_on, rated=rated)
