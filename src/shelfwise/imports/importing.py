@@ -106,7 +106,7 @@ def import_file(
     file = ExportFile(content, name, limits, scale)
     left = dict(choices or {})
     rows: list[ImportedRow] = []
-    for entry in file:
+    for entry in list(file):  # all of them, so that too many are refused before any is matched
         match = index.match(entry)
         choice = left.pop(entry.row, None)
         if choice is not None:
@@ -240,7 +240,7 @@ def _notes(file: ExportFile, rows: list[ImportedRow], scale: Scale) -> Iterator[
         yield f"columns that such a file usually has and this one has not: {names}; read without them"
     rounded = sum(row.rounded for row in rows)
     if rounded:
-        yield f"{rounded:,} ratings are finer than the run's scale {scale} and were rounded; halves to an even number of steps"
+        yield f"{rounded:,} ratings are finer than the run's scale {scale} and were rounded"
     lost = sum(any(problem.code == "stars" for problem in row.entry.problems) for row in rows)
     if lost:
         yield f"{lost:,} ratings are no stars that could be read; these books count as read without stars"

@@ -104,7 +104,8 @@ class BookIndex:
         """Which book an entry is."""
         if entry.unreadable:
             return Match("unreadable", reason=entry.unreadable)
-        title, authors = self._understood(entry.title), [name_of(name) for name in entry.authors]
+        title = self._understood(entry.title)
+        authors = [name for name in map(name_of, entry.authors) if name]
         by_id = self._by_goodreads.get(entry.goodreads_id, ())
         if by_id and self._agrees(by_id[0], title, authors):
             return Match("matched", "goodreads-id", candidates=(Candidate(by_id[0], 1.0),))

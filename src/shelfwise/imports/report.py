@@ -104,7 +104,8 @@ def read_choices(content: Path | str | bytes, name: str | None = None) -> dict[i
     delimiter = max(",;\t", key=start.count)
     with open_text(source, find_encoding(source)) as stream:
         rows = records(stream, delimiter, limits)
-        header = next(rows).fields or []
+        first = next(rows, None)
+        header = (first and first.fields) or []
         names = {normalise(column): place for place, column in reversed(list(enumerate(header)))}
         for needed in ("row", "book_id"):
             if needed not in names:

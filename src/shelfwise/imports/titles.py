@@ -125,9 +125,18 @@ def _kinds(words: set[str]) -> set[str]:
 def _split(text: str) -> tuple[str, str]:
     """What stands before a subtitle, and the subtitle, as words."""
     parts = re.split(r":\s+|\s+[-–—]\s+|;\s+|:(?=[A-Z])", text, maxsplit=1)
-    base = _bare(normal(parts[0]))
-    tail = _without_edition(normal(parts[1])) if len(parts) > 1 else ""
+    base = _bare(_in_digits(normal(parts[0])))
+    tail = _without_edition(_in_digits(normal(parts[1]))) if len(parts) > 1 else ""
     return (base, tail) if base else (normal(text), "")
+
+
+def _in_digits(words: str) -> str:
+    """'volume one', 'part i' and 'book 01' all as 'vol 1'."""
+    return _NUMBERED.sub(lambda found: f"vol {_digits(found[1])}", words)
+
+
+def _digits(word: str) -> str:
+    return str(int(word)) if word.isdigit() else _WORDS.get(word) or _ROMANS.get(word) or word
 
 
 def _bare(words: str) -> str:
@@ -140,9 +149,8 @@ def _without_edition(words: str) -> str:
 
 def _volumes(words: str) -> frozenset[str]:
     """The numbers that a title names: digits, and words and Roman numerals that stand for a volume."""
-    found = {token.lstrip("0") or "0" for token in re.findall(r"\b\d+\b", words)}
-    named = [*_NUMBERED.findall(words), *_LAST_ROMAN.findall(words)]
-    return frozenset(found | {_WORDS.get(name) or _ROMANS.get(name) or name for name in named if not name.isdigit()})
+    named = [*re.findall(r"\b\d+\b", words), *_NUMBERED.findall(words), *_LAST_ROMAN.findall(words)]
+    return frozenset(map(_digits, named))
 
 
 def ratio(one: str, other: str) -> float:
@@ -222,7 +230,7 @@ def name_likeness(one: tuple[str, ...], other: tuple[str, ...]) -> float:
     last = ratio(one[-1], other[-1])
     if last < 0.8:
         swapped = ratio(" ".join(sorted(one)), " ".join(sorted(other)))
-        return max(letters, swapped) * (1 if max(letters, swapped) > 0.85 else 0.8)
+        return max(letters, swapped) * (1 if max(letters, swapped) > 0.93 else 0.8)
     given = _given_likeness(one[:-1], other[:-1])
     return max(min(last, given), letters if given > 0.5 else 0.0)
 
