@@ -24,12 +24,13 @@ def shelf_of(books: dict[int, float]) -> Shelves:
 
 def test_feedback_changes_the_shelf_and_what_counts_as_read() -> None:
     marks = [("ann", "ignore", 0), ("ann", "did-not-finish", 7), ("ann", "dismiss", 8), ("ann", "to-read", 9)]
+    marks.append(("ann", "read", 5))
     feedback = Feedback.of([*marks, ("ann", "hide-author", "DAN"), ("bob", "ignore", 1), ("ann", "dismiss", 99)], FACTS)
     mine = feedback.take(pl.Series(["ann"]))
     shelf = shelf_of({0: 1, 1: 5, 2: 5, 3: 4})
     judged = mine.shelf(shelf, Scale(1, 5))
     assert dict(zip(judged.item_idx.tolist(), judged.stars.tolist(), strict=True)) == {1: 5, 2: 5, 3: 4, 7: 4}
-    assert mine.read(shelf).item_idx.tolist() == [0, 1, 2, 3, 7]
+    assert mine.read(shelf).item_idx.tolist() == [0, 1, 2, 3, 5, 7]
     assert mine.aside.item_idx.tolist() == [8, 9]
     assert FACTS.authors.take(mine.marks["hide-author"].item_idx).to_list() == ["dan"]
     assert mine.changes_shelf.tolist() == [True]

@@ -22,6 +22,7 @@ from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.features.vectors import BookFeatures
+from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
 from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
 from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
@@ -97,6 +98,31 @@ class Recommender:
     ) -> Histories:
         """What the rules know of readers."""
         return self._view(reader_ids, shelf, feedback).histories
+
+    @cached_property
+    def book_index(self) -> BookIndex:
+        """The catalogue, ready to be searched by what other apps say of a book."""
+        return BookIndex(self.run.catalogue)
+
+    def import_file(
+        self,
+        content: Path | str | bytes,
+        *,
+        choices: Mapping[int, Choice] | None = None,
+        accept_suggestions: bool = False,
+        name: str | None = None,
+        limits: Limits | None = None,
+    ) -> ImportResult:
+        """What an export file of another app, or its bytes, says of books of this catalogue: imports.import_file."""
+        return import_file(
+            content,
+            self.book_index,
+            self.run.model.scale,
+            choices=choices,
+            accept_suggestions=accept_suggestions,
+            name=name,
+            limits=limits,
+        )
 
     def read_feedback(self, path: Path, ids: IdSpace | None = None) -> Feedback:
         """What readers say beside stars, from a file (rules.files.read_feedback). Raises DataError."""

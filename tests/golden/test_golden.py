@@ -31,6 +31,7 @@ CALLS = {
     "recommend": ["recommend", "run", "--reader", "3", "-n", "5"],
     "recommend-shelf-json": ["recommend", "run", "--shelf", "shelf.csv", "-n", "2", "--json"],
     "similar": ["similar", "run", "--book", "1", "-n", "5"],
+    "import": ["import", "export.csv", "run", "--failures", "failures.csv"],
     "error-no-run": ["recommend", "nowhere", "--all"],
     "error-run-exists": ["train", "tiny", "--out", "run"],
     "error-bad-stars": ["train", "tiny", "--out", "new", "--train-ratings", "bad.csv"],
@@ -47,6 +48,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     save_run(train_on(write_world(tmp_path / "tiny")), tmp_path / "run")
     write_rows(Path("pairs.csv"), "note,user_id,book_id", [("a", 2, 5), ("b", 1, 999), ("c", "ann", 1), ("d", 77, 1)])
     write_ratings(Path("shelf.csv"), [("ann", 1, 1), ("ann", 2, 2), ("ann", 999, 2), ("bob", 20, 5)])
+    Path("export.csv").write_text(
+        "Title,Authors,ISBN/UID,Read Status,Star Rating\nThe dragons of 1,Author 0,,read,4.25\n"
+        "The harbour of 2,Author 1,,to-read,\nThe detective of 3,,,read,3\nUnheard of,Nobody,,read,5\n,,,read,2\n"
+    )
     write_ratings(Path("bad.csv"), [*rows_of_a_world(), (1, 3, "good")])
     return tmp_path
 

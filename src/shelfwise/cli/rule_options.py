@@ -82,7 +82,8 @@ FeedbackFile = Annotated[
     typer.Option(
         "--feedback",
         metavar="FILE",
-        help="Rows of user_id, action (ignore, did-not-finish, dismiss, to-read, hide-author), book_id or author.",
+        help="Rows of user_id, action (ignore, read, did-not-finish, dismiss, to-read, hide-author), book_id or "
+        "author.",
     ),
 ]
 Group = Annotated[

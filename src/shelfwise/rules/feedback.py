@@ -1,4 +1,5 @@
-"""What readers say beside stars: do not use this rating, not finished, not this one, later, nothing by this author."""
+"""What readers say beside stars: do not use this rating, read, not finished, not this one, later, nothing by this
+author."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError
 from shelfwise.rules.facts import CatalogueFacts
 
-Action = Literal["ignore", "did-not-finish", "dismiss", "to-read", "hide-author"]
+Action = Literal["ignore", "read", "did-not-finish", "dismiss", "to-read", "hide-author"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 # (reader, action, book id, or author where the action is hide-author)
 Mark = tuple[Id, str, Id]
@@ -78,8 +79,8 @@ class Feedback:
         return Shelves(unfinished.indptr, unfinished.item_idx, stars).merge(shelves)
 
     def read(self, seen: Shelves) -> Shelves:
-        """`seen`, and the books that were rated or begun whatever is to be made of that."""
-        return seen.merge(self.marks["ignore"]).merge(self.marks["did-not-finish"])
+        """`seen`, and the books that were rated, read or begun whatever is to be made of that."""
+        return seen.merge(self.marks["ignore"]).merge(self.marks["read"]).merge(self.marks["did-not-finish"])
 
     @property
     def aside(self) -> Shelves:

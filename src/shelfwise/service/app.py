@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from shelfwise.service.guards import Guards
 from shelfwise.service.problems import PROBLEMS, add_handlers
-from shelfwise.service.routes import books, health, lists, models, operator, pages, readers
+from shelfwise.service.routes import books, health, imports, lists, models, operator, pages, readers
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.state import Service
 from shelfwise.version import __version__
@@ -38,11 +38,12 @@ def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
     )
     app.state.service = service
     add_handlers(app)
-    for routes in (lists, books, readers, models, health, operator, pages):
+    for routes in (lists, books, readers, imports, models, health, operator, pages):
         app.include_router(routes.router)
     app.add_middleware(
         Guards,
         max_body=settings.max_body,
+        uploads={imports.PREFIX: settings.max_upload},
         body_seconds=settings.body_seconds,
         hosts=LOCAL_NAMES | {settings.host} if settings.is_local else set(),
         observe=service.metrics.observe,

@@ -35,8 +35,18 @@ Observe = Callable[[str, str, int, float], None]  # method, route, status, secon
 class Guards:
     """The outermost layer: what it refuses reaches no route, and nothing is answered without its headers."""
 
-    def __init__(self, app: ASGIApp, *, max_body: int, body_seconds: float, hosts: set[str], observe: Observe) -> None:
-        self.app, self.max_body, self.body_seconds = app, max_body, body_seconds
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_body: int,
+        uploads: dict[str, int],
+        body_seconds: float,
+        hosts: set[str],
+        observe: Observe,
+    ) -> None:
+        """max_body, and what `uploads` has for paths that begin so, in bytes."""
+        self.app, self.max_body, self.uploads, self.body_seconds = app, max_body, uploads, body_seconds
         self.hosts, self.observe = hosts, observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,8 +103,9 @@ class Guards:
     async def _body(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """The whole body, counted as it arrives. Raises TooLargeError, TimeoutError."""
         declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self.max_body:
-            raise self._too_large()
+        most = next((n for path, n in self.uploads.items() if scope["path"].startswith(path)), self.max_body)
+        if declared.isdigit() and int(declared) > most:
+            raise _too_large(most)
         if scope["method"] in SAFE and declared == b"0" and b"transfer-encoding" not in headers:
             return b""
         body = bytearray()
@@ -104,13 +115,14 @@ class Guards:
                 if message["type"] == "http.disconnect":
                     return bytes(body)
                 body += message.get("body", b"")
-                if len(body) > self.max_body:
-                    raise self._too_large()
+                if len(body) > most:
+                    raise _too_large(most)
                 if not message.get("more_body", False):
                     return bytes(body)
 
-    def _too_large(self) -> TooLargeError:
-        return TooLargeError(f"a body of more than {self.max_body:,} bytes", hint="send less at once")
+
+def _too_large(most: int) -> TooLargeError:
+    return TooLargeError(f"a body of more than {most:,} bytes", hint="send less at once")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -271,6 +271,60 @@ class Erased(BaseModel):
     runs: list[str]
 
 
+class ImportCandidate(BaseModel):
+    """A book that a row may be; confidence from 0 to 1."""
+
+    book_id: BookId
+    title: str
+    authors: list[str]
+    confidence: float
+
+
+class ImportProblem(BaseModel):
+    """A value of a row that could not be read and counts as absent. code  stars, isbn, date or text"""
+
+    code: str
+    text: str
+
+
+class ImportRow(BaseModel):
+    """A row of an export: what it says, what it is (book_id, rating on the run's scale), or may be (candidates)."""
+
+    row: int
+    outcome: Literal["matched", "review", "not-in-catalogue", "unreadable"]
+    how: str
+    reason: str
+    title: str
+    authors: list[str]
+    isbns: list[str]
+    stars: float | None
+    status: str | None
+    shelf: str
+    read_on: str
+    problems: list[ImportProblem]
+    book_id: BookId | None
+    rating: float | None
+    rounded: bool
+    counted_in: int | None
+    suggested: bool
+    candidates: list[ImportCandidate]
+
+
+class ImportAnswer(BaseModel):
+    """What a file says. counts  rows = matched + review + not-in-catalogue + unreadable; stored  whose it is now"""
+
+    source: str
+    encoding: str
+    scale: str
+    counts: dict[str, int]
+    notes: list[str]
+    rows: list[ImportRow]
+    ratings: list[Rating]
+    marks: list[Mark]
+    stored: str | None
+    model: ModelName
+
+
 class ServedModel(BaseModel):
     """A run that may answer. loaded  seconds since 1970, or null"""
 

@@ -20,6 +20,7 @@ class ServiceSettings(Config):
     host, port       where to listen
     allow_open       listen beyond this machine without any key
     max_body         bytes of a request
+    max_upload       bytes of a file to import; max_rows  rows in it
     max_ratings      ratings of one request
     max_list         books of one list
     rate, burst      requests per second and at once, by key or address; 0 for no limit
@@ -37,6 +38,8 @@ class ServiceSettings(Config):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     allow_open: bool = False
     max_body: Annotated[int, Field(ge=1024)] = 2_000_000
+    max_upload: Annotated[int, Field(ge=1024)] = 20_000_000
+    max_rows: Annotated[int, Field(ge=1)] = 50_000
     max_ratings: Annotated[int, Field(ge=1)] = 10_000
     max_list: Annotated[int, Field(ge=1)] = 200
     rate: Annotated[float, Field(ge=0)] = 20.0

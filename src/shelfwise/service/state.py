@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import prometheus_client as prometheus
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -97,6 +98,7 @@ class Service:
         self.metrics = Metrics()
         self.buckets = Buckets(settings.rate, settings.burst)
         self.changing = threading.Lock()  # of runs on disk
+        self.importing = anyio.CapacityLimiter(1)  # files at once: they are large, and others wait for lists
         self._roles: dict[str, tuple[float, str, Role]] = {}
         self._private = (0.0, False)
 

@@ -7,7 +7,7 @@ text; the catalogue in use says which of them it knows.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +53,7 @@ keys = sa.Table(
     sa.Column("revoked", sa.Float, nullable=True),
 )
 TABLES = (readers, ratings, marks, keys)
+STATUSES = ("read", "did-not-finish", "to-read")  # marks that say how far a reader is with a book
 BUSY_MS = 30_000
 FULL = ("disk is full", "database or disk is full", "no space left", "53100", "diskfull")
 
@@ -135,6 +136,34 @@ class Store:
         """Add marks (action, subject), all or none. Raises NotFoundError."""
         rows = [{"action": action, "subject": subject} for action, subject in dict.fromkeys(said)]
         self._put(marks, reader_id, rows, "action", "subject")
+
+    def take_in(self, reader_id: str, stars: Mapping[str, float], said: Sequence[tuple[str, str]]) -> None:
+        """Set stars of books, and what an import says beside them (action, book), all or none; again changes nothing.
+
+        Of a book that the import has, marks of STATUSES that it does not give go. Raises NotFoundError.
+        """
+        mine = {"reader_id": reader_id, "changed": time.time()}
+        rate, mark = self._insert(ratings), self._insert(marks).on_conflict_do_nothing()
+        rate = rate.on_conflict_do_update(
+            index_elements=["reader_id", "book_id"],
+            set_={"stars": rate.excluded.stars, "changed": rate.excluded.changed},
+            where=ratings.c.stars != rate.excluded.stars,
+        )
+        rows = [{**mine, "book_id": book, "stars": value} for book, value in stars.items()]
+        given = dict.fromkeys(said)
+        books = {*stars, *(book for _, book in given)}
+        is_status = (marks.c.reader_id == reader_id) & marks.c.action.in_(STATUSES)
+        drop = sa.delete(marks).where(
+            is_status, marks.c.action == sa.bindparam("was"), marks.c.subject == sa.bindparam("book")
+        )
+        with self.writing() as connection:
+            self._known(connection, reader_id)
+            there = connection.execute(sa.select(marks.c.action, marks.c.subject).where(is_status)).all()
+            stale = [{"was": a, "book": book} for a, book in there if book in books and (a, book) not in given]
+            fresh = [{**mine, "action": action, "subject": book} for action, book in given]
+            for statement, values in ((rate, rows), (drop, stale), (mark, fresh)):
+                if values:
+                    connection.execute(statement, values)
 
     def unmark(self, reader_id: str, action: str, subject: str) -> bool:
         """Take back a mark; whether there was one. Raises NotFoundError."""

@@ -56,7 +56,7 @@ def unrate(reader_id: Reader, book_id: str, service: Here) -> Said:
 
 @router.put("/{reader_id}/marks", dependencies=Writes)
 def mark(reader_id: Reader, asked: Marks, service: Here) -> Said:
-    """Set marks: ignore, did-not-finish, dismiss, to-read, hide-author (docs/rules.md). All or none."""
+    """Set marks: ignore, read, did-not-finish, dismiss, to-read, hide-author (docs/rules.md). All or none."""
     service.store.mark(reader_id, [(one.action, str(one.subject)) for one in asked.marks])
     return _said(service, reader_id)
 
