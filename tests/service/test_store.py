@@ -239,6 +239,25 @@ def test_a_backup_taken_while_others_write_restores_to_one_moment(store: Store, 
     other.close()
 
 
+def test_a_backup_is_of_one_moment_whatever_is_written_between_two_tables(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    store.add_reader("ann")
+    store.rate("ann", [("1", 5.0)])
+    other, written = Store(url), []
+
+    def write_meanwhile(_: object, __: object, statement: str, *___: object) -> None:
+        if "FROM ratings" in statement and not written:
+            written.append(other.add_reader("bob"))
+            other.rate("bob", [("1", 4.0), ("2", 4.0)])
+
+    sa.event.listen(store.engine, "before_cursor_execute", write_meanwhile)
+    counts = back_up(store, tmp_path / "b.gz")
+    assert written == [True]
+    assert counts == {"readers": 1, "ratings": 1, "marks": 0, "keys": 0}
+    other.close()
+
+
 @pytest.mark.parametrize("damage", ["cut", "short", "other", "text", "missing"])
 def test_a_damaged_backup_restores_nothing(tmp_path: Path, damage: str) -> None:
     store = Store(f"sqlite:///{tmp_path / 'a.db'}")
