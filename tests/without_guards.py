@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 STORE, API, PROCESS = (f"tests/service/test_{name}.py" for name in ("store", "api", "process"))
 OFF = "if False:"
+HANGS = 300  # seconds
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,15 @@ GUARDS = (
 
 
 def passes(folder: Path, test: str) -> bool:
-    """Whether a test passes on the package in a folder. Exits where it did not run at all."""
+    """Whether a test passes on the package in a folder; one that hangs does not. Exits where it did not run at all."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
     environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=HANGS
+        )
+    except subprocess.TimeoutExpired:
+        return False
     if done.returncode not in (0, 1) or (" skipped" in done.stdout and " passed" not in done.stdout):
         sys.exit(f"{test} did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done.returncode == 0

@@ -112,13 +112,16 @@ def serving(settings: ServiceSettings, *runs: Path) -> Iterator[httpx.Client]:
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive()
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        client.app = app  # type: ignore[attr-defined]
-        yield client
-    server.should_exit = True
-    thread.join()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            client.app = app  # type: ignore[attr-defined]
+            yield client
+    finally:  # a test that fails must not wait for ever
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture
