@@ -1,10 +1,10 @@
 """The service for a long time at a fixed rate: whether memory, open files, threads and the write-ahead log stay flat.
 
-    python benchmarks/soak.py RUN --out FOLDER [--seconds 60] [--rate 20]
+    python benchmarks/soak.py RUN --out FOLDER [--seconds 60] [--rate 20] [--exchange-every 40]
 
-Two copies of RUN are served from SQLite. Requests go round: lists for ratings that nobody keeps and for stored
-readers, readers made, rated, marked, exported and erased, predictions, books, metrics; every 40 rounds both copies are
-activated.
+Two copies of RUN are served from SQLite. Requests go round over eight connections: lists for ratings that nobody keeps
+and for stored readers, readers made, rated, marked, exported and erased, predictions, books, metrics; every so many
+rounds (of ten) the other copy is activated.
 Counted once a second. After the first quarter, the last third is held against the first: resident memory may be 4 %
 larger and 8 MiB, open files and threads 5 more; the log may never be larger than 8 MiB. The exit status is 1 where
 one of these does not hold, or a request failed.
@@ -32,14 +32,14 @@ from shelfwise.service.schema import upgrade
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.store import Store
 
-READERS = 20
-ACTIVATED_EVERY = 40  # rounds
+CONNECTIONS, READERS = 8, 24  # a reader is always one connection's
 WORSE = {"MiB": (1.04, 8), "files": (1, 5), "threads": (1, 5)}  # times and plus what was
 LOG_BYTES = 8 * 2**20
+COPIES = ("other", "one")
 Asked = tuple[str, str, Any]  # method, path, body
 
 
-def round_of(number: int, ids: list[Any], names: list[str]) -> list[Asked]:
+def round_of(number: int, ids: list[Any], exchange_every: int) -> list[Asked]:
     """The requests of one round, in order."""
     rng = np.random.default_rng(number)
     some = [ids[int(i)] for i in rng.choice(len(ids), size=min(20, len(ids) // 2), replace=False)]
@@ -57,10 +57,10 @@ def round_of(number: int, ids: list[Any], names: list[str]) -> list[Asked]:
         ("GET", "/metrics", None),
         ("GET", "/readyz", None),
     ]
-    if number % READERS == READERS - 1:
+    if number // READERS % 4 == 3:
         asked.append(("DELETE", f"/v1/readers/{reader}", None))
-    if number % ACTIVATED_EVERY < len(names):  # each in turn, from the beginning on, so that both are in memory
-        asked.append(("POST", f"/v1/models/{names[number % ACTIVATED_EVERY]}/activate", None))
+    if number % exchange_every == 0:
+        asked.append(("POST", f"/v1/models/{COPIES[number // exchange_every % 2]}/activate", None))
     return asked
 
 
@@ -74,16 +74,20 @@ def as_bytes(asked: Asked, token: str) -> bytes:
 
 async def load(port: int, token: str, rounds: list[list[Asked]], rate: float) -> tuple[list[float], list[str]]:
     """Send all, so many a second, round after round; milliseconds of each, and those that failed."""
-    taken, failed = [], []
-    connection, start, sent = Connection(port), time.perf_counter(), 0
-    for requests in rounds:
-        for asked in requests:
-            await asyncio.sleep(max(start + sent / rate - time.perf_counter(), 0))
-            begun = time.perf_counter()
-            status = await connection.ask(as_bytes(asked, token))
-            taken.append(time.perf_counter() - begun)
-            failed += [] if status in (200, 201) else [f"{asked[0]} {asked[1]}: {status}"]
-            sent += 1
+    taken, failed, start = [], [], time.perf_counter()
+    first = np.cumsum([0, *map(len, rounds)]).tolist()  # the place of each round's first request
+
+    async def go(mine: int) -> None:
+        connection = Connection(port)
+        for number in range(mine, len(rounds), CONNECTIONS):
+            for place, asked in enumerate(rounds[number], start=first[number]):
+                await asyncio.sleep(max(start + place / rate - time.perf_counter(), 0))
+                begun = time.perf_counter()
+                status = await connection.ask(as_bytes(asked, token))
+                taken.append(time.perf_counter() - begun)
+                failed.extend([] if status in (200, 201) else [f"{asked[0]} {asked[1]}: {status}"])
+
+    await asyncio.gather(*(go(mine) for mine in range(CONNECTIONS)))
     return taken, failed
 
 
@@ -113,19 +117,19 @@ def verdict(samples: list[dict[str, float]]) -> dict[str, tuple[float, float, bo
     return found
 
 
-async def soak(port: int, process: int, token: str, log: Path, options: Any) -> tuple[Any, list[str], Any]:
-    """Latencies, failures and samples of the whole time."""
+async def soak(port: int, process: int, token: str, log: Path, options: Any) -> tuple[int, list[float], list[str], Any]:
+    """Rounds, latencies, failures and samples of the whole time."""
     run = load_run(options.run)
     ids = run.catalogue.vocabulary.ids.to_list()
     rounds, n = [], 0
     while n < options.rate * options.seconds:
-        rounds.append(round_of(len(rounds), ids, ["one", "other"]))
+        rounds.append(round_of(len(rounds), ids, options.exchange_every))
         n += len(rounds[-1])
     samples: list[dict[str, float]] = []
     watching = asyncio.create_task(watch(process, log, max(1.0, options.seconds / 1000), samples))
     taken, failed = await load(port, token, rounds, options.rate)
     watching.cancel()
-    return taken, failed, samples
+    return len(rounds), taken, failed, samples
 
 
 def main() -> None:
@@ -135,19 +139,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--rate", type=float, default=20)
+    parser.add_argument("--exchange-every", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        copies = [Path(shutil.copytree(options.run, folder / name)) for name in ("one", "other")]
+        copies = [Path(shutil.copytree(options.run, folder / name)) for name in reversed(COPIES)]
         with closing(Store(ServiceSettings(data_folder=folder).database_url)) as store:
             upgrade(store)
             token = make_key(store, "soak", "admin")
         with served(*copies, folder=folder) as (port, process):
             done = asyncio.run(soak(port, process, token, folder / "shelfwise.db-wal", options))
-    taken, failed, samples = done
+    rounds, taken, failed, samples = done
     flat = verdict(samples)
     quick = quantiles(taken)
-    print(f"{len(taken):,} requests in {samples[-1]['s']:,.0f} s, {len(failed)} failed", *sorted(set(failed))[:10])
+    exchanges = -(-rounds // options.exchange_every)
+    print(f"{len(taken):,} requests and {exchanges} exchanges in {samples[-1]['s']:,.0f} s, {len(failed)} failed")
+    print(*sorted(set(failed))[:10], sep="\n")
     print(" ".join(f"{name} {ms:.1f} ms" for name, ms in quick.items()))
     print("\n| | before | after | flat |\n| --- | --- | --- | --- |")
     for name, (before, after, is_flat) in flat.items():
