@@ -144,13 +144,13 @@ def test_eight_writers_at_once_lose_nothing(store: Store, url: str) -> None:
     store.add_reader("ann")
     store.engine.dispose()
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_rate_many, args=(url, "ann", 1000 * w, 100)) for w in range(8)]
+    workers = [context.Process(target=_rate_many, args=(url, "ann", 1000 * w, 500)) for w in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 8
-    assert len(store.said("ann").ratings) == 801
+    assert len(store.said("ann").ratings) == 8 * 500 + 1
 
 
 def test_a_full_disk_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
