@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from shelfwise.service.description import describe
 from shelfwise.service.guards import MAX_HEAD, Guards
 from shelfwise.service.problems import PROBLEMS, add_handlers
 from shelfwise.service.routes import books, health, lists, models, readers
@@ -48,6 +49,7 @@ def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
     add_handlers(app)
     for routes in (lists, books, readers, models, health):
         app.include_router(routes.router)
+    describe(app)
     app.add_middleware(
         Guards,
         settings=settings,
