@@ -12,11 +12,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,30 @@ def resident(process: int) -> float:
     return pages * 4096 / 2**20
 
 
+@contextmanager
+def served(*runs: Path, folder: Path) -> Iterator[tuple[int, int]]:
+    """The port and the process of a service without limits that is ready, its database in a folder."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["serve", *map(str, runs), "--port", str(port), "--data-folder", str(folder)]
+    command = [sys.executable, "-c", "from shelfwise.cli import main; main()", *words]
+    environment = {**os.environ, "SHELFWISE_SERVE_RATE": "0"}
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        for _ in range(600):
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        else:
+            raise SystemExit("the service did not start")
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -123,41 +150,21 @@ def main() -> None:
     parser.add_argument("--ratings", type=int, default=20)
     parser.add_argument("-n", type=int, default=10)
     options = parser.parse_args()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    requests = requests_of(options.run, options.ratings, options.n, port)
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        program = "from shelfwise.cli import main; main()"
-        words = ["serve", str(options.run), "--port", str(port), "--data-folder", folder]
-        process = subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.DEVNULL)
-        try:
-            _wait_for(port)
-            asyncio.run(at_most(port, requests, 3))
-            print("| load | requests/s | p50, ms | p95, ms | p99, ms | failed |\n| --- |" + " --- |" * 5)
-            found["at most"] = asyncio.run(at_most(port, requests, options.seconds))
-            _print(f"{CONNECTIONS} connections", found["at most"])
-            for rate in RATES:
-                found[str(rate)] = asyncio.run(at_rate(port, requests, rate, options.seconds))
-                _print(f"{rate} a second", found[str(rate)])
-            before = resident(process.pid)
-            asyncio.run(at_most(port, requests, 0, options.requests))
-            found["MiB"] = [before, resident(process.pid)]
-            print(f"\nresident MiB before and after {options.requests:,} more: {before:.0f}, {found['MiB'][1]:.0f}")
-        finally:
-            process.terminate()
-            process.wait()
+    with tempfile.TemporaryDirectory() as folder, served(options.run, folder=Path(folder)) as (port, process):
+        requests = requests_of(options.run, options.ratings, options.n, port)
+        asyncio.run(at_most(port, requests, 3))
+        print("| load | requests/s | p50, ms | p95, ms | p99, ms | failed |\n| --- |" + " --- |" * 5)
+        found["at most"] = asyncio.run(at_most(port, requests, options.seconds))
+        _print(f"{CONNECTIONS} connections", found["at most"])
+        for rate in RATES:
+            found[str(rate)] = asyncio.run(at_rate(port, requests, rate, options.seconds))
+            _print(f"{rate} a second", found[str(rate)])
+        before = resident(process)
+        asyncio.run(at_most(port, requests, 0, options.requests))
+        found["MiB"] = [before, resident(process)]
+        print(f"\nresident MiB before and after {options.requests:,} more: {before:.0f}, {found['MiB'][1]:.0f}")
     keep(options.out, "serve", found)
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(600):
-        with socket.socket() as trial:
-            if trial.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise SystemExit("the service did not start")
 
 
 def _print(name: str, one: dict[str, float]) -> None:

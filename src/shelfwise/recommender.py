@@ -163,11 +163,12 @@ class Recommender:
         """The ratings of several readers, by name. As shelf_of."""
         scale, books = self.run.model.scale, self.run.catalogue.vocabulary
         given = [(reader, book_id, value) for reader, mine in ratings.items() for book_id, value in mine]
-        for _, book_id, value in given:
-            if isinstance(value, str) or not scale.contains([value])[0]:
-                raise BadValueError(
-                    f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
-                )
+        inside = scale.contains([np.nan if isinstance(value, str) else value for _, _, value in given])
+        if not inside.all():
+            _, book_id, value = given[int(np.argmin(inside))]
+            raise BadValueError(
+                f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
+            )
         names = [str(book_id) for _, book_id, _ in given]
         item_idx = books.find([book_id for _, book_id, _ in given])
         readers = Vocabulary(pl.Series(list(ratings), dtype=pl.String))
@@ -331,9 +332,9 @@ class Recommender:
                 books=books[filled],
                 scores=scores[filled],
                 stars=stars,
-            ).with_columns(low_and_high)
+            ).hstack(low_and_high)
             if why:
-                frame = frame.with_columns(reasons_column(self._speaker, self.run.model, readers, books))
+                frame = frame.hstack([reasons_column(self._speaker, self.run.model, readers, books)])
             yield frame
             done += len(block)
             on_progress("recommend", done, len(rows))

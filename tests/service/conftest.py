@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -19,7 +20,7 @@ import uvicorn
 from tiny_world import N_BOOKS, rows_of_a_world, train_on, write_world
 
 from shelfwise.artifact import save_run
-from shelfwise.service.app import create_app
+from shelfwise.service.app import UVICORN, create_app
 from shelfwise.service.keys import make_key
 from shelfwise.service.schema import upgrade
 from shelfwise.service.settings import ServiceSettings
@@ -58,9 +59,33 @@ def _postgresql_folder() -> Path | None:
     return found[-1] if found else None
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """A PostgreSQL server that can be stopped and started; called with a name it gives the URL of a new database."""
+
+    folder: Path
+    control: Callable[..., object]
+
+    def __call__(self, name: str) -> str:
+        admin = sa.create_engine(
+            f"postgresql+psycopg://postgres@/postgres?host={self.folder}", isolation_level="AUTOCOMMIT"
+        )
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        admin.dispose()
+        return f"postgresql://postgres@/{name}?host={self.folder}"
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
+        self.control("-o", f"{options} -c max_connections=200", "-l", self.folder / "log", "-w", "start")
+
+    def stop(self) -> None:
+        self.control("-m", "immediate", "stop")
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Callable[[str], str]]:
-    """A PostgreSQL server of this session's own, run by an unprivileged user; makes the URL of a new database."""
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of this session's own, run by an unprivileged user."""
     programs = _postgresql_folder()
     if programs is None:
         pytest.skip("PostgreSQL is not installed")
@@ -69,21 +94,13 @@ def cluster() -> Iterator[Callable[[str], str]]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
         as_user = ["runuser", "-u", "postgres", "--"]
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=200"
     run = lambda *words: subprocess.run([*as_user, *map(str, words)], check=True, capture_output=True)  # noqa: E731
+    cluster = Cluster(folder, lambda *words: run(programs / "pg_ctl", "-D", folder / "data", *words))
     try:
         run(programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C")
-        run(programs / "pg_ctl", "-D", folder / "data", "-o", options, "-l", folder / "log", "-w", "start")
-        admin = sa.create_engine(f"postgresql+psycopg://postgres@/postgres?host={folder}", isolation_level="AUTOCOMMIT")
-
-        def new(name: str) -> str:
-            with admin.connect() as connection:
-                connection.exec_driver_sql(f"CREATE DATABASE {name}")
-            return f"postgresql://postgres@/{name}?host={folder}"
-
-        yield new
-        admin.dispose()
-        run(programs / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop")
+        cluster.start()
+        yield cluster
+        cluster.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -108,17 +125,20 @@ def store(url: str) -> Iterator[Store]:
 def serving(settings: ServiceSettings, *runs: Path) -> Iterator[httpx.Client]:
     """A client of a service that listens on a free port."""
     app = create_app(settings, runs)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", **UVICORN))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
+        assert thread.is_alive()
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        client.app = app  # type: ignore[attr-defined]
-        yield client
-    server.should_exit = True
-    thread.join()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            client.app = app  # type: ignore[attr-defined]
+            yield client
+    finally:  # a test that fails must not wait for ever
+        server.should_exit = True
+        thread.join()
 
 
 @pytest.fixture

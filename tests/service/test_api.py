@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ from tiny_world import N_BOOKS, TAGS
 from shelfwise import Recommender, Rules
 from shelfwise.artifact import load_run
 from shelfwise.errors import UsageError
-from shelfwise.service.keys import make_key
+from shelfwise.service.keys import make_key, revoke_key
 from shelfwise.service.models import Models
 from shelfwise.service.settings import ServiceSettings
 
@@ -316,28 +317,49 @@ ROLES = ("read", "write", "admin")
 
 
 def test_every_route_is_in_the_table(open_client: httpx.Client) -> None:
+    """By the description, in which a route that nobody has put into the table is found."""
     paths = open_client.get("/openapi.json").json()["paths"]
     there = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert len(there) == len(ROUTES) + 2  # and /healthz, /readyz
+    fits = lambda path, asked: re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked)  # noqa: E731
+    found = []
+    for method, asked, _ in [*ROUTES, ("GET", "/healthz", None), ("GET", "/readyz", None)]:
+        mine = [(m, path) for m, path in there if m == method and fits(path, asked)]
+        found.append(min(mine, key=lambda one: one[1].count("{"), default=(method, f"no route: {asked}")))
+    assert sorted(found) == sorted(there)
 
 
 def test_keys_open_what_their_role_may_and_nothing_else(trained: Path, tmp_path: Path) -> None:
     with serving(ServiceSettings(data_folder=tmp_path, rate=0), trained) as client:
         store = client.app.state.service.store  # type: ignore[attr-defined]
         keys = {role: make_key(store, role, role) for role in ROLES}
+        revoked = make_key(store, "revoked", "admin")
+        revoke_key(store, revoked.split("_")[1])
+        wrong = keys["admin"][:-1] + ("a" if keys["admin"][-1] != "a" else "b")
+        none = {"wrong": wrong, "expired": make_key(store, "x", "admin", days=1e-9), "revoked": revoked, "empty": ""}
         client.app.state.service._private = (0.0, False)  # type: ignore[attr-defined]
         for method, path, needed in ROUTES:
             assert client.request(method, path).status_code == 401, path
-            wrong = keys["admin"][:-1] + ("a" if keys["admin"][-1] != "a" else "b")
-            assert client.request(method, path, headers={"X-API-Key": wrong}).status_code == 401, path
+            for name, key in none.items():
+                answer = client.request(method, path, json={}, headers={"X-API-Key": key})
+                assert (answer.status_code, answer.json()["code"]) == (401, "key-missing"), (method, path, name)
+                assert answer.headers["www-authenticate"] == "Bearer"
             for role in ROLES:
                 status = client.request(
                     method, path, json={}, headers={"Authorization": f"Bearer {keys[role]}"}
                 ).status_code
                 enough = ROLES.index(role) >= ROLES.index(needed)
                 assert (status not in (401, 403)) == enough, (method, path, role, status)
+                assert (status == 403) != enough
         assert client.get("/healthz").status_code == 200
         assert client.get("/readyz").json()["status"] == "ready"
+
+
+def test_keys_are_not_guessed_at_will(trained: Path, tmp_path: Path) -> None:
+    with serving(ServiceSettings(data_folder=tmp_path, rate=0.001, burst=3), trained) as client:
+        key = make_key(client.app.state.service.store, "x", "read")  # type: ignore[attr-defined]
+        found = [client.get("/v1/models", headers={"X-API-Key": f"{key}{n}"}).status_code for n in range(5)]
+        assert found == [401, 401, 401, 429, 429]
+        assert client.get("/v1/models", headers={"X-API-Key": key}).status_code == 200
 
 
 def test_without_a_key_reading_is_open_on_this_machine_alone(open_client: httpx.Client) -> None:

@@ -144,13 +144,13 @@ def test_eight_writers_at_once_lose_nothing(store: Store, url: str) -> None:
     store.add_reader("ann")
     store.engine.dispose()
     context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_rate_many, args=(url, "ann", 1000 * w, 100)) for w in range(8)]
+    workers = [context.Process(target=_rate_many, args=(url, "ann", 1000 * w, 500)) for w in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 8
-    assert len(store.said("ann").ratings) == 801
+    assert len(store.said("ann").ratings) == 8 * 500 + 1
 
 
 def test_a_full_disk_is_said_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +236,25 @@ def test_a_backup_taken_while_others_write_restores_to_one_moment(store: Store, 
     assert [key.key_id for key in list_keys(other)] == [key.key_id for key in list_keys(store)]
     with pytest.raises(StoreError, match="not empty"):
         restore(other, tmp_path / "b.gz")
+    other.close()
+
+
+def test_a_backup_is_of_one_moment_whatever_is_written_between_two_tables(
+    store: Store, url: str, tmp_path: Path
+) -> None:
+    store.add_reader("ann")
+    store.rate("ann", [("1", 5.0)])
+    other, written = Store(url), []
+
+    def write_meanwhile(_: object, __: object, statement: str, *___: object) -> None:
+        if "FROM ratings" in statement and not written:
+            written.append(other.add_reader("bob"))
+            other.rate("bob", [("1", 4.0), ("2", 4.0)])
+
+    sa.event.listen(store.engine, "before_cursor_execute", write_meanwhile)
+    counts = back_up(store, tmp_path / "b.gz")
+    assert written == [True]
+    assert counts == {"readers": 1, "ratings": 1, "marks": 0, "keys": 0}
     other.close()
 
 

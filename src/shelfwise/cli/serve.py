@@ -45,7 +45,7 @@ def serve(
     """
     import uvicorn
 
-    from shelfwise.service.app import create_app
+    from shelfwise.service.app import UVICORN, create_app
     from shelfwise.service.guards import log_to_stderr
 
     settings = read_settings(
@@ -59,9 +59,8 @@ def serve(
         host=settings.host,
         port=settings.port,
         log_level="warning",
-        access_log=False,
-        server_header=False,
         timeout_graceful_shutdown=settings.drain_seconds,
+        **UVICORN,
     )
 
 

@@ -79,7 +79,7 @@ class Speaker:
                 if link is None:
                     continue
                 text = self.texts[code].format(
-                    title=self.title(shelf.item_idx[j]), stars=f"{shelf.stars[j]:g}", link=link
+                    title=self.title(int(shelf.item_idx[j])), stars=f"{shelf.stars[j]:g}", link=link
                 )
                 found.append(Reason(code, text, int(shelf.item_idx[j]), float(moved[j])))
                 named.add(j)
@@ -123,11 +123,18 @@ class Speaker:
 
     def title(self, item_idx: int) -> str:
         """The title without the series."""
-        return SERIES.sub(r"\g<title>", self._titles[int(item_idx)])
+        bare = self._bare.get(item_idx)
+        if bare is None:
+            bare = self._bare[item_idx] = SERIES.sub(r"\g<title>", self._titles[item_idx])
+        return bare
 
     def tags_of(self, item_idx: int) -> list[str]:
         """The most telling tags of a book, at most MOST_TAGS."""
-        return self._strongest(*self._terms_of(item_idx)) if item_idx >= 0 else []
+        if item_idx < 0:
+            return []
+        if item_idx not in self._tags:
+            self._tags[item_idx] = self._strongest(*self._terms_of(item_idx))
+        return self._tags[item_idx]
 
     def shared_tags(self, one: int, other: int) -> list[str]:
         """The tags that make two books alike, at most MOST_TAGS."""
@@ -151,6 +158,16 @@ class Speaker:
     @cached_property
     def _titles(self) -> list[str]:
         return self.catalogue.books["title"].cast(pl.String).fill_null("None").to_list()
+
+    @cached_property
+    def _bare(self) -> dict[int, str]:
+        """Titles without the series, of the books that were spoken of."""
+        return {}
+
+    @cached_property
+    def _tags(self) -> dict[int, list[str]]:
+        """The most telling tags of these."""
+        return {}
 
     @cached_property
     def _names(self) -> tuple[list[str], npt.NDArray[np.bool_]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 
-from shelfwise.service.guards import Guards
+from shelfwise.service.description import describe
+from shelfwise.service.guards import MAX_HEAD, Guards
 from shelfwise.service.problems import PROBLEMS, add_handlers
 from shelfwise.service.routes import books, health, imports, lists, models, operator, pages, readers
 from shelfwise.service.settings import ServiceSettings
@@ -16,6 +18,13 @@ from shelfwise.service.state import Service
 from shelfwise.version import __version__
 
 LOCAL_NAMES = {"localhost", "127.0.0.1", "::1"}
+# How uvicorn is to run it. h11 takes in no more of a head than this before it is whole; httptools knows no limit.
+UVICORN: dict[str, Any] = {
+    "http": "h11",
+    "h11_max_incomplete_event_size": MAX_HEAD,
+    "access_log": False,
+    "server_header": False,
+}
 
 
 def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
@@ -40,11 +49,11 @@ def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
     add_handlers(app)
     for routes in (lists, books, readers, imports, models, health, operator, pages):
         app.include_router(routes.router)
+    describe(app)
     app.add_middleware(
         Guards,
-        max_body=settings.max_body,
-        uploads={imports.PREFIX: settings.max_upload},
-        body_seconds=settings.body_seconds,
+        settings=settings,
+        uploads=dict.fromkeys((imports.PREFIX, pages.UPLOADS), settings.max_upload),
         hosts=LOCAL_NAMES | {settings.host} if settings.is_local else set(),
         observe=service.metrics.observe,
     )

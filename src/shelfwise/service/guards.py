@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shelfwise.errors import KeyRoleError, ShelfwiseError, TooLargeError
-from shelfwise.service.problems import problem
+from shelfwise.service.problems import problem, too_slow
+from shelfwise.service.settings import ServiceSettings
 
 log = logging.getLogger("shelfwise.service")
+MAX_HEAD = 32_768  # bytes of a request's line and headers
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -36,18 +37,11 @@ class Guards:
     """The outermost layer: what it refuses reaches no route, and nothing is answered without its headers."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        max_body: int,
-        uploads: dict[str, int],
-        body_seconds: float,
-        hosts: set[str],
-        observe: Observe,
+        self, app: ASGIApp, *, settings: ServiceSettings, uploads: dict[str, int], hosts: set[str], observe: Observe
     ) -> None:
-        """max_body, and what `uploads` has for paths that begin so, in bytes."""
-        self.app, self.max_body, self.uploads, self.body_seconds = app, max_body, uploads, body_seconds
-        self.hosts, self.observe = hosts, observe
+        """uploads  bytes allowed beyond settings.max_body, for paths that begin so"""
+        self.app, self.max_body, self.body_seconds = app, settings.max_body, settings.body_seconds
+        self.uploads, self.hosts, self.observe, self.log_ids = uploads, hosts, observe, settings.log_ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,16 +72,21 @@ class Guards:
                 await problem(error)(scope, receive, sending)
         except TimeoutError:
             if not begun:
-                await Response("the request did not arrive in time", 408)(scope, receive, sending)
+                await too_slow(self.body_seconds)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
             self.observe(scope["method"], route, status, seconds)
             entry = {"method": scope["method"], "route": route, "status": status, "ms": round(1000 * seconds, 2)}
+            if self.log_ids:
+                entry["path"] = scope["path"]
             log.info("request", extra={"fields": {"request_id": request_id, **entry}})
 
     def _refuse(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        """Raise for a name that is not ours (a site may point its own at this machine), and for other sites' posts."""
+        """Raise for too large a head, a name that is not ours (a site may point its own here), other sites' posts."""
+        head = len(scope["path"]) + len(scope["query_string"]) + sum(len(k) + len(v) for k, v in scope["headers"])
+        if head > MAX_HEAD:
+            raise TooLargeError(f"headers of more than {MAX_HEAD:,} bytes", hint="send fewer, or shorter ones")
         host = headers.get(b"host", b"").decode("latin-1")
         name = urlsplit(f"//{host}").hostname or ""
         if self.hosts and name not in self.hosts:

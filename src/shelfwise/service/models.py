@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from shelfwise.artifact import MANIFEST, load_run
+from shelfwise.artifact import MANIFEST, Run, load_run
 from shelfwise.data.vocabulary import Id
 from shelfwise.errors import CorruptRunError, NotFoundError, UsageError
 from shelfwise.recommender import Recommender
@@ -74,13 +74,19 @@ class Models:
             self.previous, self.active = self.active, served
             return served
 
-    def reload(self, names: Sequence[str]) -> None:
-        """Take runs that were changed on disk into memory, where they are there. Raises RunError."""
+    def reload(self, name: str) -> None:
+        """Take a run that was changed on disk into memory, where it is there. Raises RunError."""
         with self._lock:
-            if self.previous is not None and self.previous.name in names:
+            if self.previous is not None and self.previous.name == name:
                 self.previous = load_served(self.previous.path)
-            if self.active.name in names:
+            if self.active.name == name:
                 self.active = load_served(self.active.path)
+
+    def runs(self) -> Iterator[tuple[str, Run]]:
+        """All runs by name, from memory where they are there. Raises RunError."""
+        here = {served.name: served.recommender.run for served in (self.previous, self.active) if served is not None}
+        for name, path in self.paths.items():
+            yield name, here[name] if name in here else load_run(path)
 
     def roll_back(self) -> Served:
         """Let the run that answered before answer again. Raises NotFoundError."""

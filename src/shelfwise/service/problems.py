@@ -54,6 +54,12 @@ def problem(error: errors.ShelfwiseError) -> JSONResponse:
     return _answer(status, error.code, error.message, error.hint, headers)
 
 
+def too_slow(seconds: float) -> JSONResponse:
+    """The answer to a request whose body did not arrive in so many seconds."""
+    words = f"the request did not arrive within {seconds:g} seconds"
+    return _answer(408, "request", words, "send it in one go", {"Connection": "close"})
+
+
 def _answer(status: int, code: str, detail: str, hint: str, headers: dict[str, str] | None = None) -> JSONResponse:
     title = code.replace("-", " ")
     body = Problem(title=title, status=status, code=code, detail=detail, hint=hint)

@@ -27,7 +27,7 @@ class ServiceSettings(Config):
     body_seconds     within which a request must have arrived
     drain_seconds    given to requests in flight when the service is told to stop
     at_once          requests that are answered together
-    log_ids          whether logs name readers
+    log_ids          whether logs hold the paths of requests, which name readers and books
     remember         whether pages offer to keep a reader's shelf here
     covers           whether pages show pictures of covers, which browsers then fetch from covers.openlibrary.org
     """

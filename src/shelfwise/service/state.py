@@ -107,21 +107,26 @@ class Service:
         self.desk.close()
         self.store.close()
 
-    def is_private(self) -> bool:
+    async def is_private(self) -> bool:
         """Whether this machine alone can ask, and no key was made: then reading needs none, and nothing is limited."""
         if self.settings.is_local and time.monotonic() - self._private[0] > REMEMBERED:
-            self._private = (time.monotonic(), not self._has_key())
+            self._private = (time.monotonic(), not await run_in_threadpool(self._has_key))
         return self._private[1]
 
-    def role(self, token: str) -> tuple[str, Role]:
+    async def role(self, token: str) -> tuple[str, Role]:
         """The id and role of a key. Raises KeyMissingError."""
         known = self._roles.get(token)
         if known is None or time.monotonic() - known[0] > REMEMBERED:
-            known = (time.monotonic(), *role_of(self.store, token))
+            known = (time.monotonic(), *await run_in_threadpool(role_of, self.store, token))
             if len(self._roles) > 1000:
                 self._roles.clear()
             self._roles[token] = known
         return known[1], known[2]
+
+    def count(self, name: str) -> None:
+        """Count a request of a key or an address. Raises TooManyError."""
+        if not self.buckets.take(name):
+            raise TooManyError("too many requests", hint=f"at most {self.settings.rate:g} a second; wait a moment")
 
     def question(self, who: Who, n: int = 10, order: str | None = None, rules: Rules | None = None) -> Question:
         """Whom a request is about, as the desk takes it. Raises UsageError, TooLargeError, NotFoundError."""
@@ -167,15 +172,19 @@ def needs(role: Role) -> Callable[[Request], Awaitable[None]]:
     async def allowed(request: Request) -> None:
         service = service_of(request)
         token = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-        is_private = await run_in_threadpool(service.is_private)
+        is_private, address = await service.is_private(), "" if request.client is None else request.client.host
         if not token:
             if not ((is_private or service.settings.allow_open) and role == "read"):
                 raise KeyMissingError("this needs a key", hint="send it as 'Authorization: Bearer KEY'")
-            name = "" if request.client is None else request.client.host
+            name = address
         else:
-            name, mine = await run_in_threadpool(service.role, token)
+            try:
+                name, mine = await service.role(token)
+            except KeyMissingError:
+                service.count(address)  # so that keys are not guessed at will
+                raise
             demand(mine, role)
-        if not is_private and not service.buckets.take(name):
-            raise TooManyError("too many requests", hint=f"at most {service.settings.rate:g} a second; wait a moment")
+        if not is_private:
+            service.count(name)
 
     return allowed

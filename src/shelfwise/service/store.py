@@ -55,6 +55,7 @@ keys = sa.Table(
 TABLES = (readers, ratings, marks, keys)
 STATUSES = ("read", "did-not-finish", "to-read")  # marks that say how far a reader is with a book
 BUSY_MS = 30_000
+CONNECT_SECONDS = 10
 FULL = ("disk is full", "database or disk is full", "no space left", "53100", "diskfull")
 
 
@@ -76,7 +77,9 @@ class Store:
         elif self.url.database and self.url.database != ":memory:":
             with self._errors(OSError):
                 Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        options: dict[str, Any] = {"pool_pre_ping": True} if self.is_postgresql else {"pool_size": 20}
+        options: dict[str, Any] = {"pool_size": 20}
+        if self.is_postgresql:
+            options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": CONNECT_SECONDS}}
         self.engine = sa.create_engine(self.url, **options)
         if not self.is_postgresql:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
@@ -189,14 +192,19 @@ class Store:
             return found
 
     def erase(self, reader_id: str) -> bool:
-        """Delete all that is kept of a reader, from the write-ahead log of SQLite too; whether there was anything."""
+        """Delete all that is kept of a reader, from the write-ahead log of SQLite too; whether there was anything.
+
+        Raises StoreError where the log could not be emptied since somebody still reads it; again does it then.
+        """
         with self.writing() as connection:
             for table in (marks, ratings):
                 connection.execute(sa.delete(table).where(table.c.reader_id == reader_id))
             there = connection.execute(sa.delete(readers).where(readers.c.reader_id == reader_id)).rowcount > 0
         if not self.is_postgresql:
             with self._errors(), self.engine.connect() as connection:
-                connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+                busy = connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if busy:
+                raise StoreError("what was deleted is still read by another: its log is kept", hint="delete again")
         return there
 
     def counts(self) -> dict[str, int]:
@@ -205,9 +213,11 @@ class Store:
             return {t.name: connection.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for t in TABLES}
 
     def check(self) -> None:
-        """Write and undo something. Raises StoreError, StoreFullError."""
+        """Write something that changes nothing. Raises StoreError, StoreFullError."""
         with self.writing() as connection:
             connection.execute(sa.update(readers).where(readers.c.reader_id == "").values(created=0))
+            if not self.is_postgresql:
+                connection.exec_driver_sql("PRAGMA user_version = 0")  # a page that is really written
 
     def _put(self, table: sa.Table, reader_id: str, rows: list[dict[str, Any]], *keys: str) -> None:
         now = time.time()

@@ -31,6 +31,7 @@ from shelfwise.service.pages.visit import Visit, after
 from shelfwise.service.problems import status_of
 from shelfwise.service.state import Service, service_of
 
+UPLOADS = "/import"
 MOST_FIELDS = 20_000
 BEST, CONTINUE, NEW = 12, 6, 6
 GRID, FOUND = 24, 12

@@ -81,8 +81,11 @@ def erase(reader_id: Reader, service: Here) -> Erased:
     """Delete a reader for good: from the database and its log, and from every run that is served."""
     stored = service.store.erase(reader_id)
     with service.changing:
-        runs = [name for name, path in service.models.paths.items() if erase_from_run(path, reader_id)]
-        service.models.reload(runs)
+        runs = []
+        for name, path in service.models.paths.items():
+            if erase_from_run(path, reader_id):
+                service.models.reload(name)
+                runs.append(name)
     if not stored and not runs:
         raise NotFoundError(f"nothing is known of a reader {reader_id!r}", hint="check the id")
     return Erased(stored=stored, runs=runs)
@@ -99,11 +102,12 @@ def _said(service: Service, reader_id: str) -> Said:
 
 
 def _training(service: Service, reader_id: str) -> dict[str, list[Rating]]:
-    run = service.models.active.recommender.run
-    row = int(run.readers.find([reader_id])[0])
-    if row < 0:
-        return {}
-    shelf = run.shelves.take([row])
-    books: list[Id] = run.catalogue.vocabulary.take(shelf.item_idx).to_list()
-    mine = [Rating(book_id=book_id, stars=float(stars)) for book_id, stars in zip(books, shelf.stars, strict=True)]
-    return {service.models.active.name: mine}
+    found = {}
+    for name, run in service.models.runs():
+        row = int(run.readers.find([reader_id])[0])
+        if row >= 0:
+            shelf = run.shelves.take([row])
+            books: list[Id] = run.catalogue.vocabulary.take(shelf.item_idx).to_list()
+            rated = zip(books, shelf.stars, strict=True)
+            found[name] = [Rating(book_id=book_id, stars=float(stars)) for book_id, stars in rated]
+    return found
