@@ -45,7 +45,7 @@ class ImportedRow:
     """A row and what became of it.
 
     book_id  of what is matched, else None
-    stars    on the run's scale; rounded  whether the app's are finer than that
+    stars    on the run's scale, of what is matched or to be decided; rounded  whether the app's are finer than that
     counted_in  the row that speaks for the same work; None for a row that speaks for itself
     """
 
@@ -162,10 +162,8 @@ def _letters(text: str) -> str:
 
 
 def _row(entry: Entry, match: Match, index: BookIndex, theirs: Scale, ours: Scale) -> ImportedRow:
-    if match.outcome != "matched":
-        return ImportedRow(entry, match)
-    book_id = index.ids[match.item_idx]
-    if entry.stars is None:
+    book_id = index.ids[match.item_idx] if match.outcome == "matched" else None
+    if entry.stars is None or match.outcome not in ("matched", "review"):
         return ImportedRow(entry, match, book_id)
     exact = entry.stars if theirs == ours else entry.stars * ours.high / theirs.high
     stars = float(ours.round(exact))

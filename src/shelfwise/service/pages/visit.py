@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import get_args
 
@@ -63,21 +63,23 @@ class Visit:
         """Without a mark."""
         return replace(self, marks=tuple(mark for mark in self.marks if mark != (action, subject)))
 
-    def marks_of(self, action: str) -> tuple[str, ...]:
-        """The subjects of one action."""
-        return tuple(subject for said, subject in self.marks if said == action)
+    def with_import(self, ratings: Mapping[str, float], marks: Iterable[tuple[str, str]]) -> Visit:
+        """With what a file says: its stars count; of what was rated already it marks nothing."""
+        rated = self.rated(ratings)
+        new = (mark for mark in marks if mark[1] not in self.ratings)
+        return replace(rated, marks=tuple(dict.fromkeys((*rated.marks, *new))))
 
 
 def after(visit: Visit, before: Visit, do: str) -> Visit:
     """What a visitor has said after pressing a button; `before` is what undo goes back to.
 
     do  'rate:STARS:BOOK', 'unrate:BOOK', 'ACTION:SUBJECT', 'un-ACTION:SUBJECT', 'undo', 'clear', or what changes
-        nothing here: 'remember', 'forget'
+        nothing here: 'remember', 'forget', 'take'
     Raises UsageError, BadValueError.
     """
     verb, _, rest = do.partition(":")
     match verb:
-        case "remember" | "forget":
+        case "remember" | "forget" | "take":
             now = visit
         case "undo":
             now = before

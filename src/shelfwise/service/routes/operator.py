@@ -33,7 +33,7 @@ router = APIRouter(
 async def _operator(request: Request) -> Service:
     """The service, for who holds an admin's key. Raises KeyMissingError, KeyRoleError."""
     service = service_of(request)
-    _, role = await run_in_threadpool(service.role, request.cookies.get(COOKIE, ""))
+    _, role = await service.role(request.cookies.get(COOKIE, ""))
     demand(role, "admin")
     return service
 
@@ -47,7 +47,7 @@ async def view(request: Request) -> Response:
     try:
         service = await _operator(request)
     except (KeyMissingError, KeyRoleError):
-        wrong = COOKIE in request.cookies
+        wrong = bool(request.cookies.get(COOKIE))
         return page(request, "operator_key.html", here="operator", wrong=wrong)
     values = await run_in_threadpool(_values, service)
     return page(request, "operator.html", here="operator", **values)

@@ -7,9 +7,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
 
+import anyio
 import polars as pl
 from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
@@ -18,10 +20,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from shelfwise.errors import NotFoundError, ShelfwiseError, TooManyError
+from shelfwise.imports import Limits
 from shelfwise.rules.plan import ListKind
 from shelfwise.service.desk import Answer, Question
 from shelfwise.service.models import Served
 from shelfwise.service.pages.cards import Card, card
+from shelfwise.service.pages.importing import review, take, uploaded
 from shelfwise.service.pages.look import Look
 from shelfwise.service.pages.memory import follow, give, reader_of, recall, remember
 from shelfwise.service.pages.render import page, static_file
@@ -161,6 +165,8 @@ def _said(before: Visit, form: dict[str, str], library: Library) -> tuple[Visit,
     do = form.get("do", "")
     if not do:
         return visit, say("did rates", n=len(new)) if new else None
+    if do == "take":
+        return take(before, form, library)
     visit = after(visit, Visit.read(form.get("undo", "")), do)
     verb, _, rest = do.partition(":")
     if verb == "undo":
@@ -192,6 +198,22 @@ async def start(request: Request, turn: Here) -> Response:
     n_rated = len(turn.visit.ratings)
     return _page(
         request, "start.html", turn, "/", here="start", grid=grid, found=found, q=q, place=place, n_rated=n_rated
+    )
+
+
+@router.post(UPLOADS)
+async def import_(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
+    """Look at an export: what is found, what is to be decided, what is not here. Nothing is kept."""
+    content, name, form = await uploaded(request)
+    served = service.models.active
+    library = await run_in_threadpool(library_of, served)
+    limits = Limits(max_bytes=service.settings.max_upload, max_rows=service.settings.max_rows)
+    work = partial(served.recommender.import_file, content, name=name, limits=limits)
+    result = await anyio.to_thread.run_sync(work, limiter=service.importing)
+    visit = Visit.read(form.get("shelf", ""))
+    turn = Turn(service, served, library, form, visit, visit, Look.read(form), None)
+    return _page(
+        request, "import.html", turn, None, here="", **review(result, turn.card, served.recommender.book_index)
     )
 
 
