@@ -154,6 +154,45 @@ def test_from_a_few_ratings_to_a_list_and_back(visitor: Visitor) -> None:
     assert len(visitor.shelf()) == 6
 
 
+def test_from_a_file_to_a_list(visitor: Visitor, tmp_path: Path) -> None:
+    file = tmp_path / "export <b>of mine<.csv"
+    rows = "Title,Author,ISBN,Rating,Status\nThe dragons of 1,Author 0,,5,read\nThe harbour of 2,Author 1,9780306406157,2,read\n"
+    file.write_text(rows + "<script>alert(1)</script>,Nobody,,4,read\n")
+    page = visitor.page
+    page.goto("/")
+    page.get_by_text(TEXTS["where"]).click()
+    page.set_input_files("#file", file)
+    visitor.see(TEXTS["import review"])
+    visitor.see("3 rows: 1 found, 1 for you to decide, 1 not among the books here")
+    page.get_by_text(TEXTS["import missing"]).first.click()
+    visitor.check("import")
+    page.get_by_label("The harbour of 2").check()
+    visitor.press(TEXTS["import use"])
+    visitor.see("2 books of your file on your shelf")
+    visitor.see(TEXTS["best"])
+    assert visitor.shelf() == {"1": 5, "2": 2}
+    page.go_back()
+    page.go_forward()
+    visitor.see(TEXTS["best"])
+    assert visitor.shelf() == {"1": 5, "2": 2}
+
+
+def test_a_dropped_file_is_taken(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/")
+    page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["Title,Author,Rating\\nThe dragons of 1,Author 0,4\\n"], "mine.csv"));
+            document.getElementById("drop").dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true}));
+        }"""
+    )
+    visitor.see("1 rows: 1 found")
+    visitor.press(TEXTS["import use"])
+    visitor.see(TEXTS["best"])
+    assert visitor.shelf() == {"1": 4}
+
+
 def test_the_list_follows_its_controls_without_a_new_page(visitor: Visitor) -> None:
     page = visitor.page
     page.goto("/")

@@ -301,6 +301,62 @@ def test_files_are_those_that_are_listed() -> None:
     assert static_path("page.js").startswith("/static/page.js?")
 
 
+# A file.
+
+FILE = """Title,Author,ISBN,Rating,Status
+The dragons of 1,Author 0,,5,read
+The harbour of 2,Author 1,9780306406157,2,read
+The detective of 3,Author 2,,,to-read
+A stranger,Nobody,,4,read
+"""
+
+
+def sent(client: httpx.Client, content: str | bytes = FILE, **more: str) -> httpx.Response:
+    return client.post("/import", files={"file": ("mine.csv", content)}, data=more)
+
+
+def test_a_file_is_reviewed_and_then_put_on_the_shelf(client: httpx.Client) -> None:
+    page = sent(client, shelf=Visit({"9": 4.0}).text()).text
+    assert "4 rows: 2 found, 1 for you to decide, 1 not among the books here, 0 unreadable." in html.unescape(page)
+    assert "A stranger" in page  # nothing is dropped in silence
+    held = fields(page)
+    assert visit_of(page) == Visit({"9": 4.0})
+    assert Visit.read(held["imported"]) == Visit({"1": 5.0}, (("to-read", "3"),))
+    row = re.search(r'name="row\.(\d+)" value="([^"]*)"', page)
+    assert row is not None
+    told = {"row." + row[1]: html.unescape(row[2]), "choice." + row[1]: "2"}
+    put = press(client, "/next", "take", held["shelf"], imported=held["imported"], **told)
+    assert visit_of(put) == Visit({"9": 4.0, "1": 5.0, "2": 2.0}, (("to-read", "3"),))
+    assert "3 books of your file on your shelf." in put
+    none = press(
+        client, "/next", "take", held["shelf"], imported=held["imported"], **{**told, "choice." + row[1]: "none"}
+    )
+    assert visit_of(none) == Visit({"9": 4.0, "1": 5.0}, (("to-read", "3"),))
+    assert visit_of(press(client, "/next", "undo", fields(put)["shelf"], undo=fields(put)["undo"])) == Visit({"9": 4.0})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"a,b\n1,2\n", "column"),
+        (b"Title,Author,Rating\nWho knows,Nobody,4\n", TEXTS["import nothing"]),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "sorry"),
+    ],
+)
+def test_a_file_that_is_none_is_told_in_words(client: httpx.Client, content: bytes, words: str) -> None:
+    answer = sent(client, content)
+    assert answer.status_code in (200, 422)
+    assert words in answer.text.lower() or words in answer.text or TEXTS["sorry"] in answer.text
+
+
+def test_choices_that_make_no_sense_are_refused(client: httpx.Client) -> None:
+    for told in ({"choice.2": "1", "row.2": "nonsense"}, {"choice.2": "no such book", "row.2": "[4,null]"}):
+        answer = client.post("/next", data={"do": "take", "imported": SHELF, **told})
+        assert answer.status_code == 422
+    assert client.post("/import", data={"shelf": SHELF}).status_code == 422
+
+
 # Kept only if asked for.
 
 

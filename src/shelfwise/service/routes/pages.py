@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from shelfwise.errors import NotFoundError, ShelfwiseError, TooManyError
+from shelfwise.errors import NotFoundError, ShelfwiseError
 from shelfwise.imports import Limits
 from shelfwise.rules.plan import ListKind
 from shelfwise.service.desk import Answer, Question
@@ -61,8 +61,8 @@ class PageRoute(APIRoute):
 async def not_too_often(request: Request) -> None:
     """Pages need no key; where others can ask, each address may ask so often. Raises TooManyError."""
     service, address = service_of(request), "" if request.client is None else request.client.host
-    if not await run_in_threadpool(service.is_private) and not service.buckets.take(f"page {address}"):
-        raise TooManyError("too many requests", hint="wait a moment, then go on")
+    if not await service.is_private():
+        service.count(f"page {address}")
 
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(not_too_often)])
