@@ -156,8 +156,13 @@ def test_from_a_few_ratings_to_a_list_and_back(visitor: Visitor) -> None:
 
 def test_from_a_file_to_a_list(visitor: Visitor, tmp_path: Path) -> None:
     file = tmp_path / "export <b>of mine<.csv"
-    rows = "Title,Author,ISBN,Rating,Status\nThe dragons of 1,Author 0,,5,read\nThe harbour of 2,Author 1,9780306406157,2,read\n"
-    file.write_text(rows + "<script>alert(1)</script>,Nobody,,4,read\n")
+    rows = [
+        "Title,Author,Rating",
+        "The dragons of 1,Author 0,5",
+        "The harbour of 2,,2",
+        "<script>alert(1)</script>,No,4",
+    ]
+    file.write_text("\n".join(rows))
     page = visitor.page
     page.goto("/")
     page.get_by_text(TEXTS["where"]).click()

@@ -305,7 +305,7 @@ def test_files_are_those_that_are_listed() -> None:
 
 FILE = """Title,Author,ISBN,Rating,Status
 The dragons of 1,Author 0,,5,read
-The harbour of 2,Author 1,9780306406157,2,read
+The harbour of 2,,,2,read
 The detective of 3,Author 2,,,to-read
 A stranger,Nobody,,4,read
 """
