@@ -9,6 +9,9 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/shelfwise demo $(DEMO)
 
 test: $(VENV)/dev.stamp
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; } \
+		|| echo "no chromium here: tests in a browser are skipped"
 	$(BIN)/pytest -n auto
 
 check: $(VENV)/dev.stamp

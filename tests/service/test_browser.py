@@ -176,10 +176,6 @@ def test_from_a_file_to_a_list(visitor: Visitor, tmp_path: Path) -> None:
     visitor.see("2 books of your file on your shelf")
     visitor.see(TEXTS["best"])
     assert visitor.shelf() == {"1": 5, "2": 2}
-    page.go_back()
-    page.go_forward()
-    visitor.see(TEXTS["best"])
-    assert visitor.shelf() == {"1": 5, "2": 2}
 
 
 def test_a_dropped_file_is_taken(visitor: Visitor) -> None:
