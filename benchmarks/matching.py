@@ -379,7 +379,8 @@ def main() -> None:
         f"precision {found['precision']:.4f} ({found['wrong']} of {found['matched']} wrong), "
         f"recall {found['recall']:.4f}"
     )
-    print(f"unknown ISBN: the book comes first in {found['asked first']:.3f}; {n} suggestions, {wrong} wrong")
+    if ASKS in counts:
+        print(f"unknown ISBN: the book comes first in {found['asked first']:.3f}; {n} suggestions, {wrong} wrong")
     print(f"index {built:.1f} s, {1000 * took / len(cases):.2f} ms a row")
     if asked.wrong:
         show_wrong(index, cases)

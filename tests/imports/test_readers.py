@@ -250,8 +250,8 @@ def test_one_broken_character_does_not_turn_all_others() -> None:
 
 
 def test_nul_bytes_are_left_out_and_told_of() -> None:
-    [entry] = read_export(b"title,author\nT\0itle,X\n")
-    assert entry.title == "Title"
+    [entry] = read_export(b"title,author,rating\nT\0itle,X,\x004\n")
+    assert (entry.title, entry.stars) == ("Title", 4)
     assert entry.problems[0].text == "NUL bytes were left out"
 
 

@@ -41,7 +41,7 @@ _WORDS: dict[Status, str] = {
 STATUSES: dict[str, Status] = {name: status for status, names in _WORDS.items() for name in names.split()}
 ORDER: tuple[Status, ...] = ("did-not-finish", "currently-reading", "paused", "read", "to-read")
 _UNFINISHED = re.compile(r"(^|_)dnf(_|$)|(did|could|can)_?(not|n_?t|nt)_finish|abandon|gave_up|give_up|unfinished")
-_DATE = re.compile(r"\s*\[?\s*(\d{4})(?:[-/](\d{1,2})(?:[-/](\d{1,2}))?)?")
+_DATE = re.compile(r"(\d{4})(?:[-/](\d{1,2})(?:[-/](\d{1,2}))?)?")
 _ROLE = re.compile(r"\s*\((?:[^()]*)\)\s*$")
 LONGEST = 500  # characters that are kept of a text
 MOST = 50  # authors, ISBNs or tags that are kept of a row
@@ -242,17 +242,12 @@ def _date(raw: str, problems: list[Problem]) -> str:
     """YYYY-MM-DD, YYYY-MM or YYYY; of several dates the last one, as of a period its end."""
     if not raw:
         return ""
-    found = ["-".join(part.zfill(2) for part in match if part) for match in _DATE.findall(_spread(raw[:LONGEST]))]
+    found = ["-".join(part.zfill(2) for part in match if part) for match in _DATE.findall(raw[:LONGEST])]
     good = [date for date in found if all(1 <= int(part) <= 31 for part in date.split("-")[1:])
             and int((date + "-01").split("-")[1]) <= 12]  # fmt: skip
     if not good:
         problems.append(Problem("date", f"date {raw[:40]!r} is not understood"))
     return max(good, default="")
-
-
-def _spread(raw: str) -> str:
-    """'2021/01/20-2021/02/09' as two dates."""
-    return re.sub(r"(\d)-(?=\d{4}[-/])", r"\1 ", raw)
 
 
 def _status(raw: str, header: Header, *, read_on: str, started_on: str, rated: bool) -> tuple[Status | None, str]:
