@@ -259,21 +259,29 @@ class Recommender:
         return name, replace(self.shelf_of(ratings), readers=Vocabulary(as_ids(pl.Series([name]))))
 
     def explain(
-        self, book_id: Id, reader: Id | None = None, *, ratings: Sequence[tuple[Id, float]] | None = None
+        self,
+        book_id: Id,
+        reader: Id | None = None,
+        *,
+        ratings: Sequence[tuple[Id, float]] | None = None,
+        effects: bool = True,
     ) -> Why:
         """Why a reader, known or given by ratings or both, is expected to give a book its stars.
 
+        effects  whether it is worked out what each rating's removal would do
         Raises UnknownBookError, UsageError, and for ratings what shelf_of raises.
         """
         name, shelf = self._one_reader(reader, ratings)
-        return self.explain_to(name, book_id, shelf)
+        return self.explain_to(name, book_id, shelf, effects=effects)
 
-    def explain_to(self, reader_id: Id, book_id: Id, shelf: OutsideRatings | None = None) -> Why:
+    def explain_to(
+        self, reader_id: Id, book_id: Id, shelf: OutsideRatings | None = None, *, effects: bool = True
+    ) -> Why:
         """As explain(), for a reader of the run or of `shelf`."""
         view = self._view(as_ids(pl.Series([reader_id])), shelf)
         item_idx = self.index_of_book(book_id)
         readers = self.run.model.fold_in(view.shelves, view.trained_idx)
-        return explain_book(self._speaker, self.run.model, readers, 0, item_idx)
+        return explain_book(self._speaker, self.run.model, readers, 0, item_idx, effects=effects)
 
     @cached_property
     def _speaker(self) -> Speaker:

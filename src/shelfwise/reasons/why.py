@@ -22,7 +22,7 @@ class Why:
     stars = mean + book_average + the sum of the contributions + remainder
     reasons  in words
     ratings  a row for each of the reader's ratings, those that move the prediction most first: book_id, title, stars,
-             contribution and removal_effect (stars), through (words or null), pickup (or null)
+             contribution and removal_effect (stars; null if not asked for), through (words or null), pickup (or null)
     """
 
     book_id: Id
@@ -35,11 +35,13 @@ class Why:
     ratings: pl.DataFrame
 
 
-def explain_book(speaker: Speaker, model: Model, readers: Readers, row: int, item_idx: int) -> Why:
-    """Everything about one prediction, for reader `row` of the block."""
+def explain_book(
+    speaker: Speaker, model: Model, readers: Readers, row: int, item_idx: int, *, effects: bool = True
+) -> Why:
+    """Everything about one prediction, for reader `row` of the block. Removal effects cost most: a fold-in each."""
     books = np.array([item_idx], dtype=np.int32)
     found = explain(model, readers, row, books)
-    effect = found.stars[:, None] - without_each(model, readers, row, books)
+    effect = (found.stars[:, None] - without_each(model, readers, row, books))[0] if effects else None
     catalogue, mine = speaker.catalogue, found.shelf
     n = len(mine.item_idx)
     ratings = pl.DataFrame(
@@ -48,7 +50,9 @@ def explain_book(speaker: Speaker, model: Model, readers: Readers, row: int, ite
             "title": catalogue.titles(pl.Series(mine.item_idx)),
             "stars": mine.stars,
             "contribution": found.contributions[0],
-            "removal_effect": effect[0],
+            "removal_effect": pl.Series(effect, dtype=pl.Float32)
+            if effects
+            else pl.Series([None] * n, dtype=pl.Float32),
             "through": pl.Series([speaker.link(found, 0, j) for j in range(n)], dtype=pl.String),
             "pickup": pl.Series([None] * n if found.pickup is None else found.pickup[0], dtype=pl.Float32),
         }

@@ -115,7 +115,7 @@ class Library:
             raise UnknownBookError(f"there is no book {book!r} here", hint="go back, or look for it by its title")
         ratings = [(self.served.book_id(b), stars) for b, stars in known.items()]
         book_id = self.served.book_id(book)
-        why = self.recommender.explain(book_id, ratings=ratings)
+        why = self.recommender.explain(book_id, ratings=ratings, effects=False)
         others = self.catalogue.vocabulary.find(self.recommender.similar(book_id, SIMILAR)["book_id"])
         items = self.catalogue.vocabulary.find([b for b, _ in ratings])
         stars = np.array([s for _, s in ratings], dtype=np.float32)
