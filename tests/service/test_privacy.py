@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_deleted_reader_is_in_no_run_database_log_export_or_backup(knows: Path
     runs = [Path(shutil.copytree(knows, tmp_path / "runs" / name)) for name in ("one", "two", "three")]
     assert any(holds(file, WHO) for file in runs[0].glob("*.parquet"))
     assert holds(runs[0] / "manifest.json", WHO)
-    with serving(ServiceSettings(database=url), *runs) as client, lines_of_the_log() as lines:
+    with lines_of_the_log() as lines, serving(ServiceSettings(database=url), *runs) as client:
         store = client.app.state.service.store  # type: ignore[attr-defined]
         client.headers["X-API-Key"] = make_key(store, "test", "admin")
         for name in ("two", "one"):  # one answers, two would after a roll-back, three is on disk alone
@@ -123,8 +124,8 @@ def test_one_who_reads_meanwhile_does_not_keep_what_is_deleted(trained: Path, tm
 @pytest.mark.parametrize("named", [False, True])
 def test_logs_name_readers_and_books_only_if_told_to(trained: Path, tmp_path: Path, named: bool) -> None:
     with (
+        lines_of_the_log() as lines,  # until the service has ended: a line follows its answer
         serving(ServiceSettings(data_folder=tmp_path, rate=0, log_ids=named), trained) as client,
-        lines_of_the_log() as lines,
     ):
         token = make_key(client.app.state.service.store, "test", "admin")  # type: ignore[attr-defined]
         client.headers["X-API-Key"] = token
@@ -149,6 +150,7 @@ def test_metrics_name_nobody(trained: Path, tmp_path: Path) -> None:
     with serving(ServiceSettings(data_folder=tmp_path), trained) as client:
         client.get(f"/v1/books/{WHO}")
         client.get(f"/{WHO}")
+        time.sleep(0.2)  # counted once the answer is out
         text = client.get("/metrics").text
     assert 'route="/v1/books/{book_id}"' in text
     assert 'route="other"' in text
