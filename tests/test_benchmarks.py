@@ -127,3 +127,14 @@ def test_peers(tmp_path: Path) -> None:
     assert 0 < bias["rounds"][0]["mse"] < 16
     assert any(line.startswith("| bias (shelfwise ") for line in shown.splitlines())
     assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_matching_and_imports(tmp_path: Path) -> None:
+    shown = run_benchmark("matching.py", "sample", "--out", tmp_path)
+    found = json.loads((tmp_path / "matching.json").read_text())
+    assert found["summary"]["cases"] == sum(sum(row.values()) for row in found["kinds"].values())
+    assert f"precision {found['summary']['precision']:.4f}" in shown
+    save_run(train_on(write_world(tmp_path / "world")), tmp_path / "run")
+    lines = run_benchmark("imports.py", tmp_path / "run", "--rows", 40, "--megabytes", 1, "--most", 150).splitlines()
+    assert lines[1].startswith("40 rows: ")
+    assert [line.split(": ")[1].split(",")[0] for line in lines[2:]] == ["10", "100", "150", "refused", "refused"]

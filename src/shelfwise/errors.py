@@ -23,7 +23,7 @@
         ├── NotFoundError       no such reader, book, model or page
         ├── KeyMissingError     no key, or one that is not known, expired or revoked
         ├── KeyRoleError        the key may not do this; a request from another site
-        ├── TooLargeError       a body or a value beyond its limit
+        ├── TooLargeError       a body, a file or a value beyond its limit
         ├── TooManyError        more requests than are allowed in this time
         ├── StoreError          the database cannot be reached or written
         └── StoreFullError      the disk of the database is full
