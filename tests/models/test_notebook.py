@@ -16,6 +16,7 @@ from shelfwise.features.vectors import default_embedding
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights
 from shelfwise.models.registry import model_config
+from shelfwise.training.few_passes import few_passes
 from shelfwise.training.notebook import fit_notebook
 from shelfwise.training.recipes import loop_settings
 
@@ -125,3 +126,26 @@ def test_a_random_state_gives_the_run_that_the_notebook_has(kind: str) -> None:
     torch.manual_seed(inputs.seed)
     errors = plain_loop(PlainNCF(60, 30, 4, content), inputs, 3, 16)
     assert [entry["valid_mse"] for entry in history] == pytest.approx(errors, rel=1e-4)
+
+
+def test_large_batches_run_the_mlp_in_few_passes_and_repeat_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run at 256, which is the notebook's, must not take that path."""
+    calls: list[int] = []
+
+    def counted(mlp: nn.Sequential, parts: list[Tensor]) -> Tensor:
+        calls.append(len(parts[0]))
+        return few_passes(mlp, parts)
+
+    monkeypatch.setattr("shelfwise.training.notebook.few_passes", counted)
+    inputs = checkerboard(60, 30, seed=5)
+    config = model_config("hybrid", "notebook", {"embedding_dim": 4})
+    assert isinstance(config, NotebookConfig)
+    loop = loop_settings(config, {"batch_size": 1025, "epochs": 3, "adam_epochs": 2})
+    (first, history), (second, again) = (fit_notebook(config, loop, inputs) for _ in range(2))
+    assert calls
+    assert [entry["valid_mse"] for entry in history] == [entry["valid_mse"] for entry in again]
+    for mine, theirs in zip(first.books.state_dict().values(), second.books.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    calls.clear()
+    fit_notebook(config, loop_settings(config, {"batch_size": 1024, "epochs": 1}), inputs)
+    assert not calls

@@ -23,6 +23,9 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
 
+# What the MLP gives for rows in parts (float32 [B, *]) that lie side by side.
+RunMLP = Callable[[nn.Sequential, list[Tensor]], Tensor]
+
 PAIRS_AT_ONCE = 65_536
 FOLD_IN_STEPS = 75
 FOLD_IN_RATE = 0.05
@@ -56,6 +59,12 @@ class NotebookConfig(ModelConfig):
         return self.embedding_dim << (self.layers - 1)
 
 
+def run_mlp(mlp: nn.Sequential, parts: list[Tensor]) -> Tensor:
+    """As it is written."""
+    found: Tensor = mlp(torch.cat(parts, -1))
+    return found
+
+
 class ReaderTable(nn.Module):
     """The parameters of readers: a row each in a GMF and, but for mf, an MLP embedding."""
 
@@ -71,7 +80,10 @@ class ReaderTable(nn.Module):
 
 
 class BookNetwork(nn.Module):
-    """Everything that is not about single readers: book embeddings, the MLP, the last layer."""
+    """Everything that is not about single readers: book embeddings, the MLP, the last layer.
+
+    train_mlp  how the MLP is run in training
+    """
 
     content: Tensor | None
 
@@ -80,11 +92,12 @@ class BookNetwork(nn.Module):
         config: NotebookConfig,
         n_books: int,
         content: Tensor | None,
-        dropout: Callable[[float], nn.Module] = nn.Dropout,
+        train_mlp: RunMLP = run_mlp,
     ) -> None:
         super().__init__()
         self.gmf = nn.Embedding(n_books, config.embedding_dim)
         self.mlp_book = self.mlp = None
+        self.train_mlp = train_mlp
         n_inputs = config.embedding_dim
         if config.kind != "mf":
             self.mlp_book = nn.Embedding(n_books, config.mlp_dim)
@@ -92,7 +105,7 @@ class BookNetwork(nn.Module):
             width = 2 * config.mlp_dim
             for place in range(config.layers):
                 drop = config.first_dropout if place == 0 else config.dropout
-                layers += [dropout(drop), nn.Linear(width, width // 2), nn.ReLU()]
+                layers += [nn.Dropout(drop), nn.Linear(width, width // 2), nn.ReLU()]
                 width //= 2
             self.mlp = nn.Sequential(*layers)
             n_inputs += width
@@ -103,11 +116,13 @@ class BookNetwork(nn.Module):
 
     def forward(self, readers: dict[str, Tensor], item_idx: Tensor) -> Tensor:
         """Stars [B] of B pairs: rows of readers by path, and book indices."""
-        parts = [] if self.content is None else [self.content[item_idx]]
-        parts.append(readers["gmf"] * self.gmf(item_idx))
+        content, gmf, mlp = torch.split(self.last.weight[0], self.path_widths)
+        stars: Tensor = (readers["gmf"] * self.gmf(item_idx)) @ gmf + self.last.bias
+        if self.content is not None:
+            stars = stars + self.content.index_select(0, item_idx) @ content
         if self.mlp is not None and self.mlp_book is not None:
-            parts.append(self.mlp(torch.cat([readers["mlp"], self.mlp_book(item_idx)], -1)))
-        stars: Tensor = self.last(torch.cat(parts, -1))[:, 0]
+            run = self.train_mlp if self.training else run_mlp
+            stars = stars + run(self.mlp, [readers["mlp"], self.mlp_book(item_idx)]) @ mlp
         return stars
 
     def all_books(self, readers: dict[str, Tensor]) -> Tensor:

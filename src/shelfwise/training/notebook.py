@@ -1,7 +1,7 @@
 """Fitting the notebook's architectures.
 
 All that is random is drawn in the notebook's order (weights, order of rows, dropout), so that the same random state
-gives the same run (docs/models.md); batches beyond FAITHFUL_BATCH, which the notebook has not, drop numbers cheaper.
+gives the same run (docs/models.md); batches beyond FAITHFUL_BATCH, which the notebook has not, take few passes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from shelfwise.errors import FitError
 from shelfwise.features.vectors import default_embedding
 from shelfwise.models.bias import assert_ratings
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.dropout import ByteDropout
-from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights
+from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights, run_mlp
+from shelfwise.training.few_passes import few_passes
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.validation import validation_error
@@ -36,9 +36,9 @@ def fit_notebook(
             raise FitError("hybrid needs what is known of the books", hint="fit it through shelfwise.train")
         content = torch.from_numpy(default_embedding(inputs.features))
     device = pick_device(loop)
-    cheap = device.type == "cpu" and loop.batch_size > FAITHFUL_BATCH
+    large = device.type == "cpu" and loop.batch_size > FAITHFUL_BATCH
     readers = ReaderTable(config, train.n_readers)
-    books = BookNetwork(config, train.n_books, content, ByteDropout if cheap else nn.Dropout)
+    books = BookNetwork(config, train.n_books, content, few_passes if large else run_mlp)
     draw_weights(readers, books)
     counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
     model = NotebookModel(config, train.scale, books, readers, counts)
@@ -48,8 +48,9 @@ def fit_notebook(
     stars = torch.from_numpy(train.stars).to(device)
 
     def loss(rows: Tensor) -> Tensor:
-        predicted: Tensor = books(readers(user_idx[rows]), item_idx[rows])
-        return (predicted - stars[rows]).square().mean()
+        users, items, given = (values.index_select(0, rows) for values in (user_idx, item_idx, stars))
+        predicted: Tensor = books(readers(users), items)
+        return (predicted - given).square().mean()
 
     error = validation_error(model, inputs, refold=True)
 
