@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiny_world import N_BOOKS, write_world
 
 from shelfwise import Recommender, Rules
-from shelfwise.errors import ShelfwiseError
+from shelfwise.errors import ShelfwiseError, UsageError
 from shelfwise.rules.feedback import ACTIONS
 from shelfwise.service.keys import make_key
 from shelfwise.service.pages.look import Look
@@ -449,6 +449,17 @@ def test_pages_are_limited_by_address_where_others_can_ask(run: Path, tmp_path: 
         client.app.state.service._private = (0.0, False)
         codes = [client.get("/next").status_code for _ in range(5)]
     assert codes == [200, 200, 200, 429, 429]
+
+
+def test_behind_a_proxy_it_goes_by_its_own_name(run: Path, tmp_path: Path) -> None:
+    settings = ServiceSettings.parse({"data_folder": tmp_path / "data", "names": "books.example, b.example"})
+    with pytest.raises(UsageError, match="no key was made"), serving(settings, run):
+        pass
+    with serving(settings.model_copy(update={"allow_open": True}), run) as client:
+        there = {"Host": "books.example", "Origin": "https://books.example"}
+        assert client.post("/next", data={"shelf": SHELF}, headers=there).status_code == 200
+        assert client.post("/next", headers=there | {"Origin": "https://b.example"}).status_code == 403
+        assert client.get("/next", headers={"Host": "rebound.example"}).status_code == 403
 
 
 # Texts.

@@ -54,7 +54,7 @@ def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
         Guards,
         settings=settings,
         uploads=dict.fromkeys((imports.PREFIX, pages.UPLOADS), settings.max_upload),
-        hosts=LOCAL_NAMES | {settings.host} if settings.is_local else set(),
+        hosts=LOCAL_NAMES | {settings.host, *settings.names} if settings.is_local or settings.names else set(),
         observe=service.metrics.observe,
     )
     return app

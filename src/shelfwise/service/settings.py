@@ -7,17 +7,23 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from shelfwise.config import Config, read_toml
 
 PREFIX = "SHELFWISE_SERVE_"
 
 
+def _split(value: Any) -> Any:
+    """Names in one text, as the environment has them."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
 class ServiceSettings(Config):
     """data_folder    where the SQLite database is kept
     database         SQLAlchemy's URL of another one: postgresql://user:password@host/name
     host, port       where to listen
+    names            host names by which a proxy lets others reach this service, which then counts as open to them
     allow_open       listen beyond this machine without any key
     max_body         bytes of a request
     max_upload       bytes of a file to import; max_rows  rows in it
@@ -36,6 +42,7 @@ class ServiceSettings(Config):
     database: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    names: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     allow_open: bool = False
     max_body: Annotated[int, Field(ge=1024)] = 2_000_000
     max_upload: Annotated[int, Field(ge=1024)] = 20_000_000
@@ -59,6 +66,8 @@ class ServiceSettings(Config):
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach the service."""
+        if self.names:
+            return False
         if self.host == "localhost":
             return True
         try:
