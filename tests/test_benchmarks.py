@@ -102,3 +102,10 @@ def test_peers(tmp_path: Path) -> None:
     assert 0 < bias["rounds"][0]["mse"] < 16
     assert any(line.startswith("| bias (shelfwise ") for line in shown.splitlines())
     assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_search(tmp_path: Path) -> None:
+    save_run(train_on(write_world(tmp_path / "world")), tmp_path / "run")
+    printed = run_benchmark("search.py", tmp_path / "run", "--repeats", 1, "--out", tmp_path / "out")
+    assert "SQLite: 20 books indexed" in printed
+    assert {"SQLite, slip", "SQLite, all"} <= json.loads((tmp_path / "out" / "search.json").read_text()).keys()

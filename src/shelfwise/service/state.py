@@ -21,6 +21,7 @@ from shelfwise.service.guards import Buckets
 from shelfwise.service.keys import Role, demand, list_keys, role_of
 from shelfwise.service.models import Models
 from shelfwise.service.schemas import ListRequest, Who
+from shelfwise.service.search import Search
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.store import Store
 
@@ -71,7 +72,8 @@ class Service:
                 f"{settings.host} can be reached from other machines, and no key was made",
                 hint="make one: shelfwise keys make NAME --role read; or give --allow-open",
             )
-        self.models = Models(runs)
+        self.search = Search(self.store)
+        self.models = Models(runs, self.search.prepare)
         self.desk = Desk(self.models, settings.at_once)
         self.metrics = Metrics()
         self.buckets = Buckets(settings.rate, settings.burst)
@@ -82,6 +84,7 @@ class Service:
     def close(self) -> None:
         """Answer what waits, and let go of the database."""
         self.desk.close()
+        self.search.close()
         self.store.close()
 
     def is_private(self) -> bool:
