@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from shelfwise.cli import audit, compare, data, demo, evaluate, explain, predict, recommend, serve, similar, train
+from shelfwise.cli import (
+    audit,
+    compare,
+    data,
+    demo,
+    evaluate,
+    explain,
+    feedback,
+    predict,
+    recommend,
+    serve,
+    similar,
+    train,
+)
 from shelfwise.cli.console import say
 from shelfwise.errors import ShelfwiseError
 from shelfwise.version import __version__
@@ -32,9 +45,11 @@ app.command("predict")(predict.predict)
 app.command("recommend")(recommend.recommend)
 app.command("explain")(explain.explain)
 app.command("similar")(similar.similar)
+data.app.command("collect")(feedback.collect)
 app.add_typer(data.app, name="data", help="Get or make data sets.")
 app.command("serve")(serve.serve)
 app.add_typer(serve.keys, name="keys", help="API keys of the service.")
+app.command("report")(feedback.report)
 app.command("backup")(serve.backup)
 app.command("restore")(serve.restore)
 app.command("demo")(demo.demo)

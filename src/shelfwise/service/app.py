@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from shelfwise.service.guards import Guards
 from shelfwise.service.problems import PROBLEMS, add_handlers
-from shelfwise.service.routes import books, health, lists, models, readers, search
+from shelfwise.service.routes import books, feedback, health, lists, models, readers, search
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.state import Service
 from shelfwise.version import __version__
@@ -38,7 +38,7 @@ def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
     )
     app.state.service = service
     add_handlers(app)
-    for routes in (lists, search, books, readers, models, health):
+    for routes in (lists, feedback, search, books, readers, models, health):
         app.include_router(routes.router)
     app.add_middleware(
         Guards,

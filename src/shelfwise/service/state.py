@@ -17,6 +17,7 @@ from shelfwise.errors import KeyMissingError, TooLargeError, TooManyError, Usage
 from shelfwise.rules import Rules
 from shelfwise.service import schema
 from shelfwise.service.desk import Desk, Question
+from shelfwise.service.feedback import ListKeeper
 from shelfwise.service.guards import Buckets
 from shelfwise.service.keys import Role, demand, list_keys, role_of
 from shelfwise.service.models import Models
@@ -74,6 +75,7 @@ class Service:
             )
         self.search = Search(self.store)
         self.models = Models(runs, self.search.prepare)
+        self.lists = ListKeeper(self.store, settings.feedback_days)
         self.desk = Desk(self.models, settings.at_once)
         self.metrics = Metrics()
         self.buckets = Buckets(settings.rate, settings.burst)
@@ -84,6 +86,7 @@ class Service:
     def close(self) -> None:
         """Answer what waits, and let go of the database."""
         self.desk.close()
+        self.lists.close()
         self.search.close()
         self.store.close()
 

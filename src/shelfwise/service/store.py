@@ -52,7 +52,31 @@ keys = sa.Table(
     sa.Column("expires", sa.Float, nullable=True),
     sa.Column("revoked", sa.Float, nullable=True),
 )
-TABLES = (readers, ratings, marks, keys)
+lists = sa.Table(  # that were answered
+    "lists",
+    metadata,
+    sa.Column("list_id", sa.String(40), primary_key=True),
+    sa.Column("created", sa.Float, nullable=False, index=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(40), nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column(
+        "reader_id", sa.String(200), sa.ForeignKey("readers.reader_id", ondelete="CASCADE"), nullable=True, index=True
+    ),
+    sa.Column("n_books", sa.Integer, nullable=False),
+    sa.Column("books", sa.Text, nullable=False),  # a JSON list of ids
+)
+responses = sa.Table(  # to them
+    "responses",
+    metadata,
+    sa.Column("list_id", sa.String(40), sa.ForeignKey("lists.list_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("book_id", sa.String(200), primary_key=True),
+    sa.Column("action", sa.String(20), primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),  # of the book on the list, from 1
+    sa.Column("stars", sa.Float, nullable=True),
+    sa.Column("created", sa.Float, nullable=False),
+)
+TABLES = (readers, ratings, marks, keys, lists, responses)
 BUSY_MS = 30_000
 FULL = ("disk is full", "database or disk is full", "no space left", "53100", "diskfull")
 
@@ -118,7 +142,7 @@ class Store:
 
     def add_reader(self, reader_id: str) -> bool:
         """Make a reader; False where there is one of that id already."""
-        statement = self._insert(readers).values(reader_id=reader_id, created=time.time()).on_conflict_do_nothing()
+        statement = self.insert(readers).values(reader_id=reader_id, created=time.time()).on_conflict_do_nothing()
         with self.writing() as connection:
             return connection.execute(statement.returning(readers.c.reader_id)).first() is not None
 
@@ -154,15 +178,17 @@ class Store:
         with self.reading() as connection:
             self._known(connection, reader_id)
             found: dict[str, Any] = {}
-            for table in (readers, ratings, marks):
+            for table in (readers, ratings, marks, lists):
                 rows = connection.execute(sa.select(table).where(table.c.reader_id == reader_id).order_by(*table.c[:3]))
                 found[table.name] = [dict(row._mapping) for row in rows]
-            return found
+            mine = sa.select(responses).join(lists).where(lists.c.reader_id == reader_id)
+            rows = connection.execute(mine.order_by(*responses.c[:3]))
+            return found | {"responses": [dict(row._mapping) for row in rows]}
 
     def erase(self, reader_id: str) -> bool:
         """Delete all that is kept of a reader, from the write-ahead log of SQLite too; whether there was anything."""
         with self.writing() as connection:
-            for table in (marks, ratings):
+            for table in (marks, ratings, lists):  # responses go with their lists
                 connection.execute(sa.delete(table).where(table.c.reader_id == reader_id))
             there = connection.execute(sa.delete(readers).where(readers.c.reader_id == reader_id)).rowcount > 0
         if not self.is_postgresql:
@@ -185,7 +211,7 @@ class Store:
         with self.writing() as connection:
             self._known(connection, reader_id)
             if rows:
-                statement = self._insert(table)
+                statement = self.insert(table)
                 others = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
                 statement = statement.on_conflict_do_update(index_elements=["reader_id", *keys], set_=others)
                 connection.execute(statement, [{"reader_id": reader_id, "changed": now, **row} for row in rows])
@@ -199,7 +225,8 @@ class Store:
         if connection.execute(sa.select(readers.c.created).where(readers.c.reader_id == reader_id)).first() is None:
             raise NotFoundError(f"no reader {reader_id!r} is kept here", hint="make it first, or give ratings")
 
-    def _insert(self, table: sa.Table) -> Any:
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that may say what to do about rows that are there."""
         return (postgresql if self.is_postgresql else sqlite).insert(table)
 
 
