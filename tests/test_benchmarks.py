@@ -139,3 +139,10 @@ def test_matching_and_imports(tmp_path: Path) -> None:
     lines = run_benchmark("imports.py", tmp_path / "run", "--rows", 40, "--megabytes", 1, "--most", 150).splitlines()
     assert lines[1].startswith("40 rows: ")
     assert [line.split(": ")[1].split(",")[0] for line in lines[2:]] == ["10", "100", "150", "refused", "refused"]
+
+
+def test_search(tmp_path: Path) -> None:
+    save_run(train_on(write_world(tmp_path / "world")), tmp_path / "run")
+    printed = run_benchmark("search.py", tmp_path / "run", "--repeats", 1, "--out", tmp_path / "out")
+    assert "SQLite: 20 books indexed" in printed
+    assert {"SQLite, slip", "SQLite, all"} <= json.loads((tmp_path / "out" / "search.json").read_text()).keys()

@@ -296,7 +296,9 @@ def test_while_models_are_exchanged_each_answer_is_wholly_of_one(trained: Path, 
 
 ROUTES = [
     ("POST", "/v1/recommendations", "read"),
+    ("POST", "/v1/recommendations/0a1b/events", "read"),
     ("POST", "/v1/predictions", "read"),
+    ("GET", "/v1/books?q=x", "read"),
     ("GET", "/v1/books/1", "read"),
     ("GET", "/v1/books/1/similar", "read"),
     ("POST", "/v1/books", "read"),

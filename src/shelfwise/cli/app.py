@@ -18,6 +18,7 @@ from shelfwise.cli import (
     demo,
     evaluate,
     explain,
+    feedback,
     imports,
     predict,
     recommend,
@@ -46,9 +47,11 @@ app.command("recommend")(recommend.recommend)
 app.command("explain")(explain.explain)
 app.command("similar")(similar.similar)
 app.command("import")(imports.import_)
+data.app.command("collect")(feedback.collect)
 app.add_typer(data.app, name="data", help="Get or make data sets.")
 app.command("serve")(serve.serve)
 app.add_typer(serve.keys, name="keys", help="API keys of the service.")
+app.command("report")(feedback.report)
 app.command("backup")(serve.backup)
 app.command("restore")(serve.restore)
 app.command("demo")(demo.demo)

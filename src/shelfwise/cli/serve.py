@@ -76,7 +76,7 @@ def make(
     """Make an API key and print it, this once."""
     from shelfwise.service.keys import make_key
 
-    with _store(config, data_folder, database) as store:
+    with store_of(config, data_folder, database) as store:
         print(make_key(store, name, role, days))
     say("keep it well: it is not shown again")
 
@@ -91,7 +91,7 @@ def list_all(
     """List all keys ever made, without their secrets."""
     from shelfwise.service.keys import list_keys
 
-    with _store(config, data_folder, database) as store:
+    with store_of(config, data_folder, database) as store:
         found = list_keys(store)
     if as_json:
         print_json([key.__dict__ for key in found])
@@ -110,7 +110,7 @@ def revoke(
     """End a key; a service that runs knows within seconds."""
     from shelfwise.service.keys import revoke_key
 
-    with _store(config, data_folder, database) as store:
+    with store_of(config, data_folder, database) as store:
         revoke_key(store, key_id)
     say(f"revoked {key_id}")
 
@@ -124,7 +124,7 @@ def backup(
     """Copy the database as it is at one moment, while the service goes on."""
     from shelfwise.service.backup import back_up
 
-    with _store(config, data_folder, database) as store:
+    with store_of(config, data_folder, database) as store:
         counts = back_up(store, file)
     say(f"wrote {file}: " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
 
@@ -138,12 +138,12 @@ def restore(
     """Fill an empty database from a backup, all or nothing."""
     from shelfwise.service.backup import restore as fill
 
-    with _store(config, data_folder, database) as store:
+    with store_of(config, data_folder, database) as store:
         counts = fill(store, file)
     say("restored " + ", ".join(f"{n:,} {name}" for name, n in counts.items()))
 
 
-def _store(config: Path | None, data_folder: Path | None, database: str | None) -> closing[Store]:
+def store_of(config: Path | None, data_folder: Path | None, database: str | None) -> closing[Store]:
     """The database in this version's schema, closed at the end."""
     from shelfwise.service.schema import upgrade
     from shelfwise.service.store import Store

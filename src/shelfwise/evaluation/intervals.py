@@ -76,3 +76,22 @@ def holm(p_values: list[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - place) * p_values[index]))
         corrected[index] = highest
     return corrected.tolist()
+
+
+def share_interval(hits: Numbers, counts: Numbers) -> tuple[float, float]:
+    """Wilson's interval (LEVEL) of the share sum(hits) / sum(counts) over units, float64 [U] each.
+
+    What belongs to one unit hangs together, so that the counts are divided by the design effect (Kish, Survey
+    Sampling, 1965): how much more the share varies over units than if all were drawn alone, at least 1.
+    """
+    import scipy.stats
+
+    n, share = counts.sum(), hits.sum() / counts.sum()
+    units = len(counts)
+    alone = share * (1 - share) / n
+    if units > 1 and alone > 0:
+        varies = units / (units - 1) * ((hits - share * counts) ** 2).sum() / n**2
+        n /= max(varies / alone, 1.0)
+    z2 = float(scipy.stats.norm.ppf((1 + LEVEL) / 2)) ** 2
+    middle, margin = share + z2 / (2 * n), np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
+    return max(0.0, float((middle - margin) / (1 + z2 / n))), min(1.0, float((middle + margin) / (1 + z2 / n)))

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from shelfwise.service.description import describe
 from shelfwise.service.guards import MAX_HEAD, Guards
 from shelfwise.service.problems import PROBLEMS, add_handlers
-from shelfwise.service.routes import books, health, imports, lists, models, operator, pages, readers
+from shelfwise.service.routes import books, feedback, health, imports, lists, models, operator, pages, readers, search
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.state import Service
 from shelfwise.version import __version__
@@ -47,7 +47,7 @@ def create_app(settings: ServiceSettings, runs: Sequence[Path]) -> FastAPI:
     )
     app.state.service = service
     add_handlers(app)
-    for routes in (lists, books, readers, imports, models, health, operator, pages):
+    for routes in (lists, feedback, search, books, readers, imports, models, health, operator, pages):
         app.include_router(routes.router)
     describe(app)
     app.add_middleware(

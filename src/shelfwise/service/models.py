@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,8 +53,12 @@ class Served:
 class Models:
     """The runs that may be served, by the names of their folders; one answers."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        """Load the first. Raises what load_run raises, CorruptRunError where its answers are none, UsageError."""
+    def __init__(self, paths: Sequence[Path], prepare: Callable[[Served], None] = lambda _: None) -> None:
+        """Load the first; `prepare` is called with each run before it may answer.
+
+        Raises what load_run and `prepare` raise, CorruptRunError where its answers are none, UsageError.
+        """
+        self._prepare = prepare
         names = [path.resolve().name for path in paths]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UsageError(
@@ -63,14 +67,14 @@ class Models:
         self.paths = {path.resolve().name: path.resolve() for path in paths}
         self._lock = threading.Lock()
         self.previous: Served | None = None
-        self.active = load_served(next(iter(self.paths.values())))
+        self.active = self._load(next(iter(self.paths.values())))
 
     def activate(self, name: str) -> Served:
         """Let another run answer; on any error the old one goes on. Raises NotFoundError, RunError."""
         if name not in self.paths:
             raise NotFoundError(f"no model {name!r} is served here", hint=f"there are {', '.join(self.paths)}")
         with self._lock:
-            served = load_served(self.paths[name])
+            served = self._load(self.paths[name])
             self.previous, self.active = self.active, served
             return served
 
@@ -78,9 +82,9 @@ class Models:
         """Take a run that was changed on disk into memory, where it is there. Raises RunError."""
         with self._lock:
             if self.previous is not None and self.previous.name == name:
-                self.previous = load_served(self.previous.path)
+                self.previous = self._load(self.previous.path)
             if self.active.name == name:
-                self.active = load_served(self.active.path)
+                self.active = self._load(self.active.path)
 
     def runs(self) -> Iterator[tuple[str, Run]]:
         """All runs by name, from memory where they are there. Raises RunError."""
@@ -95,6 +99,11 @@ class Models:
                 raise NotFoundError("no other model has answered before", hint="activate one by its name")
             self.previous, self.active = self.active, self.previous
             return self.active
+
+    def _load(self, path: Path) -> Served:
+        served = load_served(path)
+        self._prepare(served)
+        return served
 
 
 def load_served(path: Path) -> Served:

@@ -58,7 +58,7 @@ class Rating(Asked):
 
 
 class Who(Asked):
-    """Ratings of anybody, of which nothing is stored, or a stored reader's id."""
+    """Ratings of anybody, which are not stored, or a stored reader's id."""
 
     ratings: list[Rating] | None = None
     reader: ReaderId | None = None
@@ -261,6 +261,8 @@ class Export(BaseModel):
     readers: list[dict[str, Any]]
     ratings: list[dict[str, Any]]
     marks: list[dict[str, Any]]
+    lists: list[dict[str, Any]]
+    responses: list[dict[str, Any]]
     training: dict[str, list[Rating]]
 
 

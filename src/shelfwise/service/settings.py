@@ -33,6 +33,7 @@ class ServiceSettings(Config):
     body_seconds     within which a request must have arrived
     drain_seconds    given to requests in flight when the service is told to stop
     at_once          requests that are answered together
+    feedback_days    for which lists that were answered are kept, with what readers did with them; 0: not at all
     log_ids          whether logs hold the paths of requests, which name readers and books
     remember         whether pages offer to keep a reader's shelf here
     covers           whether pages show pictures of covers, which browsers then fetch from covers.openlibrary.org
@@ -54,6 +55,7 @@ class ServiceSettings(Config):
     body_seconds: Annotated[float, Field(gt=0)] = 20.0
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     at_once: Annotated[int, Field(ge=1)] = 64
+    feedback_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 90.0
     log_ids: bool = False
     remember: bool = True
     covers: bool = False

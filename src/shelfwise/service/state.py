@@ -18,10 +18,12 @@ from shelfwise.errors import KeyMissingError, TooLargeError, TooManyError, Usage
 from shelfwise.rules import Rules
 from shelfwise.service import schema
 from shelfwise.service.desk import Desk, Question
+from shelfwise.service.feedback import ListKeeper
 from shelfwise.service.guards import Buckets
 from shelfwise.service.keys import Role, demand, list_keys, role_of
 from shelfwise.service.models import Models
 from shelfwise.service.schemas import ListRequest, Who
+from shelfwise.service.search import Search
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.store import Store
 
@@ -93,7 +95,9 @@ class Service:
                 f"{settings.host} can be reached from other machines, and no key was made",
                 hint="make one: shelfwise keys make NAME --role read; or give --allow-open",
             )
-        self.models = Models(runs)
+        self.search = Search(self.store)
+        self.models = Models(runs, self.search.prepare)
+        self.lists = ListKeeper(self.store, settings.feedback_days)
         self.desk = Desk(self.models, settings.at_once)
         self.metrics = Metrics()
         self.buckets = Buckets(settings.rate, settings.burst)
@@ -105,6 +109,8 @@ class Service:
     def close(self) -> None:
         """Answer what waits, and let go of the database."""
         self.desk.close()
+        self.lists.close()
+        self.search.close()
         self.store.close()
 
     async def is_private(self) -> bool:

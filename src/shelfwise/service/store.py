@@ -52,8 +52,32 @@ keys = sa.Table(
     sa.Column("expires", sa.Float, nullable=True),
     sa.Column("revoked", sa.Float, nullable=True),
 )
-TABLES = (readers, ratings, marks, keys)
 STATUSES = ("read", "did-not-finish", "to-read")  # marks that say how far a reader is with a book
+lists = sa.Table(  # that were answered
+    "lists",
+    metadata,
+    sa.Column("list_id", sa.String(40), primary_key=True),
+    sa.Column("created", sa.Float, nullable=False, index=True),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("version", sa.String(40), nullable=False),
+    sa.Column("kind", sa.String(40), nullable=False),
+    sa.Column(
+        "reader_id", sa.String(200), sa.ForeignKey("readers.reader_id", ondelete="CASCADE"), nullable=True, index=True
+    ),
+    sa.Column("n_books", sa.Integer, nullable=False),
+    sa.Column("books", sa.Text, nullable=False),  # a JSON list of ids
+)
+responses = sa.Table(  # to them
+    "responses",
+    metadata,
+    sa.Column("list_id", sa.String(40), sa.ForeignKey("lists.list_id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("book_id", sa.String(200), primary_key=True),
+    sa.Column("action", sa.String(20), primary_key=True),
+    sa.Column("position", sa.Integer, nullable=False),  # of the book on the list, from 1
+    sa.Column("stars", sa.Float, nullable=True),
+    sa.Column("created", sa.Float, nullable=False),
+)
+TABLES = (readers, ratings, marks, keys, lists, responses)
 BUSY_MS = 30_000
 CONNECT_SECONDS = 10
 FULL = ("disk is full", "database or disk is full", "no space left", "53100", "diskfull")
@@ -122,7 +146,7 @@ class Store:
 
     def add_reader(self, reader_id: str) -> bool:
         """Make a reader; False where there is one of that id already."""
-        statement = self._insert(readers).values(reader_id=reader_id, created=time.time()).on_conflict_do_nothing()
+        statement = self.insert(readers).values(reader_id=reader_id, created=time.time()).on_conflict_do_nothing()
         with self.writing() as connection:
             return connection.execute(statement.returning(readers.c.reader_id)).first() is not None
 
@@ -146,7 +170,7 @@ class Store:
         Of a book that the import has, marks of STATUSES that it does not give go. Raises NotFoundError.
         """
         mine = {"reader_id": reader_id, "changed": time.time()}
-        rate, mark = self._insert(ratings), self._insert(marks).on_conflict_do_nothing()
+        rate, mark = self.insert(ratings), self._insert(marks).on_conflict_do_nothing()
         rate = rate.on_conflict_do_update(
             index_elements=["reader_id", "book_id"],
             set_={"stars": rate.excluded.stars, "changed": rate.excluded.changed},
@@ -186,10 +210,12 @@ class Store:
         with self.reading() as connection:
             self._known(connection, reader_id)
             found: dict[str, Any] = {}
-            for table in (readers, ratings, marks):
+            for table in (readers, ratings, marks, lists):
                 rows = connection.execute(sa.select(table).where(table.c.reader_id == reader_id).order_by(*table.c[:3]))
                 found[table.name] = [dict(row._mapping) for row in rows]
-            return found
+            mine = sa.select(responses).join(lists).where(lists.c.reader_id == reader_id)
+            rows = connection.execute(mine.order_by(*responses.c[:3]))
+            return found | {"responses": [dict(row._mapping) for row in rows]}
 
     def erase(self, reader_id: str) -> bool:
         """Delete all that is kept of a reader, from the write-ahead log of SQLite too; whether there was anything.
@@ -197,7 +223,7 @@ class Store:
         Raises StoreError where the log could not be emptied since somebody still reads it; again does it then.
         """
         with self.writing() as connection:
-            for table in (marks, ratings):
+            for table in (marks, ratings, lists):  # responses go with their lists
                 connection.execute(sa.delete(table).where(table.c.reader_id == reader_id))
             there = connection.execute(sa.delete(readers).where(readers.c.reader_id == reader_id)).rowcount > 0
         if not self.is_postgresql:
@@ -224,7 +250,7 @@ class Store:
         with self.writing() as connection:
             self._known(connection, reader_id)
             if rows:
-                statement = self._insert(table)
+                statement = self.insert(table)
                 others = {c.name: statement.excluded[c.name] for c in table.c if not c.primary_key}
                 statement = statement.on_conflict_do_update(index_elements=["reader_id", *keys], set_=others)
                 connection.execute(statement, [{"reader_id": reader_id, "changed": now, **row} for row in rows])
@@ -238,7 +264,8 @@ class Store:
         if connection.execute(sa.select(readers.c.created).where(readers.c.reader_id == reader_id)).first() is None:
             raise NotFoundError(f"no reader {reader_id!r} is kept here", hint="make it first, or give ratings")
 
-    def _insert(self, table: sa.Table) -> Any:
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that may say what to do about rows that are there."""
         return (postgresql if self.is_postgresql else sqlite).insert(table)
 
 

@@ -83,7 +83,7 @@ class Library:
 
     def search(self, service: Service, served: Served, q: str, n: int) -> list[int]:
         """The books that words mean, best first."""
-        found: list[int] = service.search.find(served, q, n) if hasattr(service, "search") else []
+        found: list[int] = service.search.find(served, q, n)
         return found
 
     # Controls.

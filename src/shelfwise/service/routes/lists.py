@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from shelfwise.recommender import NEW_READER, Recommender
 from shelfwise.service.desk import Answer, Question
+from shelfwise.service.feedback import ShownList
 from shelfwise.service.models import Served
 from shelfwise.service.schemas import (
     ListAnswer,
@@ -31,11 +33,16 @@ Here = Annotated[Service, Depends(service_of)]
 
 @router.post("/recommendations", response_model=ListAnswer)
 async def recommendations(asked: ListRequest, service: Here) -> Response:
-    """What to read next: a list of books, with expected stars and, if asked for, reasons. Nothing is stored."""
+    """What to read next: a list of books, with expected stars and, if asked for, reasons.
+
+    What readers do with its books can be reported under its recommendation_id. Ratings given here are not stored.
+    """
     ask = service.list_question
     question = ask(asked) if asked.reader is None else await run_in_threadpool(ask, asked)
     answer = await asyncio.wrap_future(service.desk.ask(question))
-    return Response(list_answer(answer).model_dump_json(), media_type="application/json")
+    listed = list_answer(answer)
+    service.lists.keep(shown_list(question, answer, listed))
+    return Response(listed.model_dump_json(), media_type="application/json")
 
 
 @router.post("/predictions")
@@ -69,6 +76,20 @@ def list_answer(answer: Answer) -> ListAnswer:
         recommendation_id=uuid.uuid4().hex,
         short=answer.short,
         unknown_books=list(answer.unknown),
+    )
+
+
+def shown_list(question: Question, answer: Answer, listed: ListAnswer) -> ShownList:
+    """What is kept of a list (service.feedback)."""
+    order = question.order or getattr(answer.served.recommender.run.model.config, "order", "only")
+    return ShownList(
+        list_id=listed.recommendation_id,
+        created=time.time(),
+        model=answer.served.name,
+        version=answer.served.version,
+        kind=f"{question.rules.list}/{order}",
+        reader_id=question.reader,
+        books=tuple(str(row["book_id"]) for row in answer.rows),
     )
 
 

@@ -79,6 +79,7 @@ def export(reader_id: Reader, service: Here) -> Export:
 @router.delete("/{reader_id}", dependencies=[Depends(needs("admin"))])
 def erase(reader_id: Reader, service: Here) -> Erased:
     """Delete a reader for good: from the database and its log, and from every run that is served."""
+    service.lists.flush()
     stored = service.store.erase(reader_id)
     with service.changing:
         runs = []
