@@ -43,7 +43,7 @@ def test_the_table_says_what_became_of_every_row(shell: Shell, run: Path, export
     done = shell("import", export, run)
     assert done.code == 0
     assert "StoryGraph (since 2022), utf-8-sig" in done.err
-    assert "1 ratings are finer than the run's scale 1-5 and were rounded" in done.err
+    assert "ratings finer than the run's scale 1-5, which were rounded: 1" in done.err
     words = " ".join(done.out.split())
     assert "7 rows" in words
     assert "matched 4 1 with stars, 3 read without stars, unfinished or to be read" in words

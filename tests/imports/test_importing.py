@@ -106,7 +106,7 @@ def test_stars_that_cannot_be_read_are_counted(index: BookIndex) -> None:
     result = imported(index, "Emma,Jane Austen,,read,eleven")
     assert (result.ratings, result.marks) == ((), (("read", 12),))
     assert result.counts["stars-unread"] == 1
-    assert any("1 ratings are no stars" in note for note in result.notes)
+    assert any("that are no stars, of books that count as read without stars: 1" in note for note in result.notes)
 
 
 def test_suggestions_are_taken_only_when_asked(index: BookIndex) -> None:

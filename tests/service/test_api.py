@@ -310,6 +310,8 @@ ROUTES = [
     ("DELETE", "/v1/readers/ann/marks/dismiss/1", "write"),
     ("GET", "/v1/readers/ann/export", "read"),
     ("DELETE", "/v1/readers/ann", "admin"),
+    ("POST", "/v1/imports", "read"),
+    ("POST", "/v1/imports/ann", "write"),
     ("GET", "/v1/models", "read"),
     ("POST", "/v1/models/x/activate", "admin"),
     ("POST", "/v1/models/rollback", "admin"),

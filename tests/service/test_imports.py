@@ -54,7 +54,7 @@ def test_a_look_stores_nothing_and_is_that_of_the_python_api(open_client: httpx.
         {"action": "read", "subject": 4},
     ]
     assert answer["rows"][0]["rounded"]
-    assert "1 ratings are finer" in answer["notes"][0]
+    assert answer["notes"] == ["ratings finer than the run's scale 1-5, which were rounded: 1"]
     assert answer["stored"] is None
     waiting = open_client.post("/v1/imports?rows=open", content=EXPORT.encode()).json()["rows"]
     assert [row["row"] for row in waiting] == [6, 7, 8]

@@ -119,16 +119,17 @@ def import_file(
             f"{file.name} has no row {min(left)} to choose a book for", hint="give the choices made for this file"
         )
     merged = _merge(rows, index)
+    counts = _counts(merged)
     return ImportResult(
         name=file.name,
         source=file.header.source,
         encoding=file.encoding,
         scale=str(scale),
         rows=tuple(merged),
-        notes=tuple(_notes(file, rows, scale)),
+        notes=tuple(_notes(file, counts, scale)),
         ratings=tuple(_ratings(merged)),
         marks=tuple(_marks(merged, index)),
-        counts=_counts(merged),
+        counts=counts,
     )
 
 
@@ -231,20 +232,17 @@ def _counts(rows: list[ImportedRow]) -> dict[str, int]:
     return counts
 
 
-def _notes(file: ExportFile, rows: list[ImportedRow], scale: Scale) -> Iterator[str]:
+def _notes(file: ExportFile, counts: dict[str, int], scale: Scale) -> Iterator[str]:
     """What is to be known of the file as a whole."""
     if file.header.missing:
         names = ", ".join(file.header.missing)
         yield f"columns that such a file usually has and this one has not: {names}; read without them"
-    rounded = sum(row.rounded for row in rows)
-    if rounded:
-        yield f"{rounded:,} ratings are finer than the run's scale {scale} and were rounded"
-    lost = sum(any(problem.code == "stars" for problem in row.entry.problems) for row in rows)
-    if lost:
-        yield f"{lost:,} ratings are no stars that could be read; these books count as read without stars"
-    damaged = sum(any(problem.code == "isbn" for problem in row.entry.problems) for row in rows)
-    if damaged:
-        yield f"{damaged:,} ISBNs were damaged, as by a spreadsheet, and not used"
-    asked = sum(row.match.outcome == "review" and row.match.suggested for row in rows)
-    if asked:
-        yield f"for {asked:,} rows there is one book of confidence {SURE} or more, though not with this ISBN"
+    told = {
+        "rounded": f"ratings finer than the run's scale {scale}, which were rounded",
+        "stars-unread": "ratings that are no stars, of books that count as read without stars",
+        "isbn-unread": "ISBNs that a spreadsheet or a slip of the pen spoilt, which were not used",
+        "suggested": f"rows of another ISBN for which one book has a confidence of {SURE} or more",
+    }
+    for name, words in told.items():
+        if counts[name]:
+            yield f"{words}: {counts[name]:,}"

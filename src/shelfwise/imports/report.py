@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -135,15 +134,6 @@ def _book(text: str) -> Id | None:
         return None
     whole = text.removesuffix(".0")
     return int(whole) if whole.isdecimal() and str(int(whole)) == whole and len(whole) < 19 else text
-
-
-def as_text(rows: Iterable[dict[str, str]]) -> str:
-    """Failures as the text of a CSV file."""
-    stream = io.StringIO(newline="")
-    table = csv.DictWriter(stream, FAILURES)
-    table.writeheader()
-    table.writerows(rows)
-    return stream.getvalue()
 
 
 def describe(row: ImportedRow, index: BookIndex) -> dict[str, Any]:
