@@ -101,6 +101,9 @@ def test_a_database_that_goes_away_and_comes_back(cluster: Cluster, trained: Pat
         assert client.get("/readyz").status_code == 200
         assert [one["book_id"] for one in client.get("/v1/readers/ann").json()["ratings"]] == [1, 4]
         assert rate().status_code == 200
+        cluster.stop()
+        cluster.start()
+        assert rate().status_code == 200  # though every connection at hand is dead
 
 
 # A kill in the middle of a migration.

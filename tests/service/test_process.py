@@ -82,6 +82,24 @@ def test_when_told_to_stop_it_answers_what_it_took_in(trained: Path, tmp_path: P
     assert "Traceback" not in log
 
 
+def test_when_told_to_stop_it_waits_for_a_request_that_is_half_there(trained: Path, tmp_path: Path) -> None:
+    body = json.dumps(RATINGS).encode()
+    head = "POST /v1/recommendations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head = f"{head}Content-Length: {len(body)}\r\n\r\n".encode()
+    with served(trained, "--data-folder", tmp_path) as (process, address):
+        with socket.create_connection(("127.0.0.1", int(address.rsplit(":", 1)[1]))) as one:
+            one.settimeout(30)
+            one.sendall(head + body[:10])
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(address + "/healthz")
+            one.sendall(body[10:])
+            assert one.recv(100).startswith(b"HTTP/1.1 200")
+        assert process.wait(30) in (0, -signal.SIGTERM)
+
+
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
