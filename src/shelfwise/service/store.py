@@ -170,7 +170,7 @@ class Store:
         Of a book that the import has, marks of STATUSES that it does not give go. Raises NotFoundError.
         """
         mine = {"reader_id": reader_id, "changed": time.time()}
-        rate, mark = self.insert(ratings), self._insert(marks).on_conflict_do_nothing()
+        rate, mark = self.insert(ratings), self.insert(marks).on_conflict_do_nothing()
         rate = rate.on_conflict_do_update(
             index_elements=["reader_id", "book_id"],
             set_={"stars": rate.excluded.stars, "changed": rate.excluded.changed},
