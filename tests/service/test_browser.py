@@ -194,6 +194,18 @@ def test_a_dropped_file_is_taken(visitor: Visitor) -> None:
     assert visitor.shelf() == {"1": 4}
 
 
+def test_a_book_is_found_as_one_types(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/")
+    page.get_by_label(TEXTS["search"]).press_sequentially("orchrad of 4", delay=20)
+    found = page.locator("#found #small-4")
+    sync_api.expect(found).to_be_visible()
+    visitor.check("search")
+    found.locator(".stars button").nth(4).click()
+    visitor.see("You gave ")
+    assert visitor.shelf() == {"4": 5}
+
+
 def test_the_list_follows_its_controls_without_a_new_page(visitor: Visitor) -> None:
     page = visitor.page
     page.goto("/")

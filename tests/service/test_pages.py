@@ -7,6 +7,7 @@ import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -414,6 +415,10 @@ def test_other_sites_cannot_press_buttons(client: httpx.Client) -> None:
 # The operator's view.
 
 
+def keyed(store: Any) -> dict[str, str]:
+    return {"X-API-Key": make_key(store, "app", "read")}
+
+
 @pytest.fixture
 def operator(run: Path, smaller: Path, tmp_path: Path):
     with serving(ServiceSettings(data_folder=tmp_path / "data"), run, smaller) as client:
@@ -430,6 +435,15 @@ def test_the_operators_view_needs_an_admins_key(operator: httpx.Client) -> None:
     page = operator.post("/operator", data={"key": make_key(store, "boss", "admin")}).text
     assert TEXTS["operator models"] in page
     assert "GET /operator" in page
+    listed_there = operator.post("/v1/recommendations", json={"ratings": [], "n": 3}, headers=keyed(store)).json()
+    opened = {"events": [{"book_id": listed_there["books"][0]["book_id"], "event": "opened"}]}
+    operator.post(f"/v1/recommendations/{listed_there['recommendation_id']}/events", json=opened, headers=keyed(store))
+    sent(operator)
+    sent(operator, b"a,b\n1,2\n")
+    page = operator.get("/operator").text
+    assert "33.3" in page
+    assert "1 × a plain table" in page
+    assert "1 × refused: " in page
     assert "without" in page
     report = operator.get("/operator/report/run")
     assert report.status_code == 200
@@ -463,6 +477,15 @@ def test_behind_a_proxy_it_goes_by_its_own_name(run: Path, tmp_path: Path) -> No
 
 
 # Texts.
+
+
+def test_search_on_the_page(client: httpx.Client) -> None:
+    part = client.post("/search", data={"shelf": SHELF, "q": "harbuor of 2"}, headers={"HX-Request": "true"})
+    assert re.findall(r'id="small-(\d+)"', part.text)[0] == "2"
+    assert "<main" not in part.text
+    assert 'id="small-2"' in client.post("/", data={"shelf": SHELF, "q": "harbour of 2"}).text
+    assert "No book here goes by" in client.post("/search", data={"q": "<b>zzzz"}).text
+    assert "<b>zzzz" not in client.post("/search", data={"q": "<b>zzzz"}).text
 
 
 def test_every_text_is_used() -> None:

@@ -14,14 +14,15 @@ import prometheus_client as prometheus
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from shelfwise.errors import KeyMissingError, TooLargeError, TooManyError, UsageError
+from shelfwise.errors import KeyMissingError, ShelfwiseError, TooLargeError, TooManyError, UsageError
+from shelfwise.imports import ImportResult, Limits
 from shelfwise.rules import Rules
 from shelfwise.service import schema
 from shelfwise.service.desk import Desk, Question
 from shelfwise.service.feedback import ListKeeper
 from shelfwise.service.guards import Buckets
 from shelfwise.service.keys import Role, demand, list_keys, role_of
-from shelfwise.service.models import Models
+from shelfwise.service.models import Models, Served
 from shelfwise.service.schemas import ListRequest, Who
 from shelfwise.service.search import Search
 from shelfwise.service.settings import ServiceSettings
@@ -43,6 +44,9 @@ class Metrics:
         )
         self.shelves = prometheus.Histogram(
             "shelfwise_shelf_ratings", "Ratings in a request", buckets=SHELVES, registry=self.registry
+        )
+        self.imports = prometheus.Counter(
+            "shelfwise_imports", "Export files, by app or why they were refused", ["outcome"], registry=self.registry
         )
         self.model = prometheus.Gauge(
             "shelfwise_model_info", "1 for the model that answers", ["name", "version"], registry=self.registry
@@ -73,6 +77,11 @@ class Metrics:
             said = [f"{1000 * float(le):g} ms" if le != "+Inf" else f"over {LATENCIES[-1]:g} s" for le in (p50, p99)]
             rows.append({"route": route, "n": int(n), "faults": faults.get(route, 0), "p50": said[0], "p99": said[1]})
         return rows
+
+    def imported(self) -> dict[str, int]:
+        """How many export files there were, by app or by why they were refused."""
+        samples = (sample for metric in self.imports.collect() for sample in metric.samples)
+        return {s.labels["outcome"]: int(s.value) for s in samples if s.name.endswith("_total")}
 
     def text(self, models: Models) -> bytes:
         """All of them, now."""
@@ -133,6 +142,17 @@ class Service:
         """Count a request of a key or an address. Raises TooManyError."""
         if not self.buckets.take(name):
             raise TooManyError("too many requests", hint=f"at most {self.settings.rate:g} a second; wait a moment")
+
+    def read_export(self, served: Served, content: bytes, **more: Any) -> ImportResult:
+        """What an export file says, within the limits of the settings. Raises as Recommender.import_file."""
+        limits = Limits(max_bytes=self.settings.max_upload, max_rows=self.settings.max_rows)
+        try:
+            result = served.recommender.import_file(content, limits=limits, **more)
+        except ShelfwiseError as error:
+            self.metrics.imports.labels(f"refused: {error.code}").inc()
+            raise
+        self.metrics.imports.labels(result.source).inc()
+        return result
 
     def question(self, who: Who, n: int = 10, order: str | None = None, rules: Rules | None = None) -> Question:
         """Whom a request is about, as the desk takes it. Raises UsageError, TooLargeError, NotFoundError."""

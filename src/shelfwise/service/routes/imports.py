@@ -14,7 +14,7 @@ from starlette.datastructures import UploadFile
 
 from shelfwise.data.vocabulary import Id
 from shelfwise.errors import BadValueError, UsageError
-from shelfwise.imports import Choice, ImportResult, Limits, describe
+from shelfwise.imports import Choice, ImportResult, describe
 from shelfwise.service.models import Served
 from shelfwise.service.routes.lists import Here, name_of
 from shelfwise.service.schemas import BookId, ImportAnswer, ImportRow, Mark, Rating, ReaderId
@@ -112,11 +112,8 @@ def _import(
     reader_id: str | None = None,
 ) -> str:
     served = service.models.active
-    limits = Limits(max_bytes=service.settings.max_upload, max_rows=service.settings.max_rows)
     known = {row: _known(served, choice) for row, choice in choices.items()}
-    result = served.recommender.import_file(
-        content, choices=known, accept_suggestions=accept_suggestions, limits=limits
-    )
+    result = service.read_export(served, content, choices=known, accept_suggestions=accept_suggestions)
     if reader_id is not None:
         stars = {str(book_id): value for book_id, value in result.ratings}
         service.store.take_in(reader_id, stars, [(action, str(book_id)) for action, book_id in result.marks])

@@ -16,6 +16,7 @@ from shelfwise.errors import KeyMissingError, KeyRoleError, NotFoundError, RunEr
 from shelfwise.service.keys import demand
 from shelfwise.service.models import Models
 from shelfwise.service.pages.render import page
+from shelfwise.service.report import feedback_report
 from shelfwise.service.routes.pages import PageRoute, not_too_often
 from shelfwise.service.state import Service, service_of
 
@@ -104,7 +105,17 @@ def _values(service: Service) -> dict[str, Any]:
         "previous": None if models.previous is None else models.previous.name,
         "latencies": service.metrics.latencies(),
         "rows": service.store.counts(),
+        "feedback": _feedback(service),
+        "imported": service.metrics.imported(),
     }
+
+
+def _feedback(service: Service) -> dict[str, Any] | None:
+    """What became of lists, by model and by kind of list; None for nothing yet."""
+    try:
+        return feedback_report(service.store)
+    except NotFoundError:
+        return None
 
 
 def _run(models: Models, name: str) -> dict[str, Any]:

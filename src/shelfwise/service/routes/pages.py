@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from shelfwise.errors import NotFoundError, ShelfwiseError
-from shelfwise.imports import Limits
 from shelfwise.rules.plan import ListKind
 from shelfwise.service.desk import Answer, Question
 from shelfwise.service.models import Served
@@ -207,8 +206,7 @@ async def import_(request: Request, service: Annotated[Service, Depends(service_
     content, name, form = await uploaded(request)
     served = service.models.active
     library = await run_in_threadpool(library_of, served)
-    limits = Limits(max_bytes=service.settings.max_upload, max_rows=service.settings.max_rows)
-    work = partial(served.recommender.import_file, content, name=name, limits=limits)
+    work = partial(service.read_export, served, content, name=name)
     result = await anyio.to_thread.run_sync(work, limiter=service.importing)
     visit = Visit.read(form.get("shelf", ""))
     turn = Turn(service, served, library, form, visit, visit, Look.read(form), None)
