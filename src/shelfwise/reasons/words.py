@@ -18,11 +18,13 @@ from shelfwise.features.content import ContentSpace
 from shelfwise.reasons.explanation import LINKS, Explanation
 
 TEXTS: dict[str, str] = {
-    "for": "Because you gave {title} {stars} stars ({link})",
-    "against": "Against it: you gave {title} {stars} stars ({link})",
+    "for": "Because you gave {title} {stars} ({link})",
+    "against": "Against it: you gave {title} {stars} ({link})",
     "pickup": "Readers of {title} pick this up",
     "pickup tags": "Readers of {title} pick this up; its tags: {tags}",
-    "average": "Readers give it {stars} stars on average",
+    "average": "Readers give it {stars} on average",
+    "stars": "{n} stars",
+    "one star": "1 star",
     "series": "same series",
     "author": "same author",
     "tags": "both {tags}",
@@ -79,7 +81,7 @@ class Speaker:
                 if link is None:
                     continue
                 text = self.texts[code].format(
-                    title=self.title(int(shelf.item_idx[j])), stars=f"{shelf.stars[j]:g}", link=link
+                    title=self.title(int(shelf.item_idx[j])), stars=self.stars(f"{shelf.stars[j]:g}"), link=link
                 )
                 found.append(Reason(code, text, int(shelf.item_idx[j]), float(moved[j])))
                 named.add(j)
@@ -89,7 +91,7 @@ class Speaker:
             found.insert(sum(reason.code == "for" for reason in found), picked)
         if not any(reason.code != "against" for reason in found):
             average = float(explanation.mean[place] + explanation.book[place])
-            found.insert(0, Reason("average", self.texts["average"].format(stars=f"{average:.1f}")))
+            found.insert(0, Reason("average", self.texts["average"].format(stars=self.stars(f"{average:.1f}"))))
         return found
 
     def link(self, explanation: Explanation, place: int, j: int) -> str | None:
@@ -120,6 +122,10 @@ class Speaker:
         code = "pickup tags" if tags else "pickup"
         text = self.texts[code].format(title=self.title(item), tags=", ".join(tags))
         return Reason("pickup", text, item, float(explanation.contributions[place, first]))
+
+    def stars(self, n: str) -> str:
+        """So many stars."""
+        return self.texts["one star"] if n == "1" else self.texts["stars"].format(n=n)
 
     def title(self, item_idx: int) -> str:
         """The title without the series."""

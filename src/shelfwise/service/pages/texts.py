@@ -41,7 +41,7 @@ TEXTS: dict[str, str] = {
     "volume": "{series}, no. {number}",
     "expected": "You would probably give it {low} to {high} stars",
     "expected one": "You would probably give it {low} stars",
-    "expected mean": "You would probably give it about {stars} stars",
+    "expected mean": "You would probably give it about {stars}",
     "not for me": "Not for me",
     "later": "Want to read",
     "hide author": "No more by {author}",
@@ -81,7 +81,7 @@ TEXTS: dict[str, str] = {
     # What just happened; “Undo” stands beside it.
     "undo": "Undo",
     "undone": "Undone.",
-    "did rate": "You gave {title} {stars} stars.",
+    "did rate": "You gave {title} {stars}.",
     "did unrate": "Your rating of {title} is gone.",
     "did dismiss": "{title} will not come again.",
     "did to-read": "{title} is on your list to read.",
@@ -101,24 +101,24 @@ TEXTS: dict[str, str] = {
     "moves up": "{title}: you gave it {stars}. It speaks for this book ({through}).",
     "moves down": "{title}: you gave it {stars}. It speaks against this book ({through}).",
     "through other": "readers like you",
-    "mean": "Readers here give it {stars} stars on average.",
+    "mean": "Readers here give it {stars} on average.",
     "mean none": "Nobody here has rated it yet: this is guessed from what it is about.",
     "similar": "Similar books",
     "like you": "Readers like you",
-    "like you text": "{n} readers with a taste like yours have rated it: {stars} stars on average.",
+    "like you text": "{n} readers with a taste like yours have rated it: {stars} on average.",
     "like you few": "Too few readers with a taste like yours have rated it to say anything.",
     "tags": "About",
-    "you gave": "You gave it {stars} stars.",
+    "you gave": "You gave it {stars}.",
     # The shelf.
     "shelf": "My shelf",
     "shelf none": "Your shelf is empty.",
     "taste": "Your taste, as the books tell it",
-    "taste usual": "You usually give {stars} stars.",
-    "taste above": "You like books about {tag} more than others: {stars} stars over {n} books.",
-    "taste below": "Books about {tag} please you less: {stars} stars over {n} books.",
+    "taste usual": "You usually give {stars}.",
+    "taste above": "You like books about {tag} more than others: {stars} over {n} books.",
+    "taste below": "Books about {tag} please you less: {stars} over {n} books.",
     "taste none": "Rate ten books or more, and their subjects begin to tell something.",
     "plot": "Your stars by subject",
-    "plot row": "{tag}: {stars} stars, {n} books",
+    "plot row": "{tag}: {stars}, {n} books",
     "guess": "From your other ratings we would have guessed {stars}.",
     "remove": "Remove the rating of {title}",
     "remove short": "Remove",
@@ -155,7 +155,7 @@ TEXTS: dict[str, str] = {
     "import row": "Row {row}: {title}",
     "import why": "Row {row}: {title} – {why}",
     "import found": "Found",
-    "import stars": "{stars} stars",
+    "import stars": "{stars}",
     "import again": "the same book as row {row}",
     "did take": "{n} of your file on your shelf.",
     # The operator's view.
@@ -181,6 +181,8 @@ TEXTS: dict[str, str] = {
     "lost": "There is no such page.",
     "home": "Back to the start",
     "failed": "That did not reach the server. Your shelf is still here: try again.",
+    "one star": "1 star",
+    "n stars": "{n} stars",
     "one book": "1 book",
     "n books": "{n} books",
 }
@@ -197,5 +199,6 @@ def count(n: int) -> str:
 
 
 def stars_text(stars: float) -> str:
-    """Stars without needless digits: 4, 4.5, 3.8."""
-    return f"{stars:.1f}".removesuffix(".0")
+    """So many stars, without needless digits: 1 star, 4 stars, 3.8 stars."""
+    n = f"{stars:.1f}".removesuffix(".0")
+    return TEXTS["one star"] if n == "1" else say("n stars", n=n)

@@ -113,7 +113,7 @@ class Library:
         place = self.index(book)
         if place < 0:
             raise UnknownBookError(f"there is no book {book!r} here", hint="go back, or look for it by its title")
-        ratings = [(self.served.book_id(b), stars) for b, stars in known.items()]
+        ratings = [(self.served.book_id(b), stars) for b, stars in known.items() if b != book]  # what the others say
         book_id = self.served.book_id(book)
         why = self.recommender.explain(book_id, ratings=ratings, effects=False)
         others = self.catalogue.vocabulary.find(self.recommender.similar(book_id, SIMILAR)["book_id"])
