@@ -56,7 +56,38 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "readers": [{"reader_id": "ann", "created": 1795600000.0}],
         "ratings": [{"reader_id": "ann", "book_id": "1", "stars": 5.0, "changed": 1795600060.0}],
         "marks": [{"reader_id": "ann", "action": "dismiss", "subject": "27", "changed": 1795600090.0}],
+        "lists": [
+            {"list_id": "9f0c2f6f1d3b4a7c8e5d6b7a8c9d0e1f", "created": 1795600070.0, "model": "shelf", "kind": "all/blend",
+             "version": "3b1f0c9a77de", "reader_id": "ann", "n_books": 1, "books": "[\\"27\\"]"},
+        ],
+        "responses": [
+            {"list_id": "9f0c2f6f1d3b4a7c8e5d6b7a8c9d0e1f", "book_id": "27", "action": "opened", "position": 1,
+             "stars": None, "created": 1795600080.0},
+        ],
         "training": {"shelf": [{"book_id": 7, "stars": 4}]},
+    },
+    "KeptEvents": {
+        "recommendation_id": "9f0c2f6f1d3b4a7c8e5d6b7a8c9d0e1f",
+        "events": [{"book_id": 27, "event": "opened"}, {"book_id": 27, "event": "rated", "stars": 4}],
+    },
+    "SearchAnswer": {
+        "books": [
+            {"book_id": 3, "title": "The Secret Garden", "authors": ["Frances Hodgson Burnett"], "series": None,
+             "series_number": None, "year": 1911},
+        ],
+        "model": MODEL,
+    },
+    "ImportAnswer": {
+        "source": "Goodreads (since 2026)", "encoding": "utf-8", "scale": "1-5",
+        "counts": {"rows": 1, "matched": 1, "review": 0, "not-in-catalogue": 0, "unreadable": 0},
+        "notes": [],
+        "rows": [
+            {"row": 2, "outcome": "matched", "how": "isbn", "reason": "", "title": "The Secret Garden",
+             "authors": ["Frances Hodgson Burnett"], "isbns": ["9780142437056"], "stars": 5.0, "status": "read",
+             "shelf": "", "read_on": "2024-05-01", "problems": [], "book_id": 3, "rating": 5.0, "rounded": False,
+             "counted_in": None, "suggested": False, "candidates": []},
+        ],
+        "ratings": [{"book_id": 3, "stars": 5}], "marks": [], "stored": None, "model": MODEL,
     },
     "Erased": {"stored": True, "runs": ["shelf"]},
     "ModelList": {
