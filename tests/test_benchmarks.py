@@ -141,6 +141,15 @@ def test_matching_and_imports(tmp_path: Path) -> None:
     assert [line.split(": ")[1].split(",")[0] for line in lines[2:]] == ["10", "100", "150", "refused", "refused"]
 
 
+def test_pages(tmp_path: Path) -> None:
+    save_run(train_on(write_world(tmp_path / "world")), tmp_path / "run")
+    printed = run_benchmark("pages.py", tmp_path / "run", "--books", 8, "--changes", 2, "--out", tmp_path)
+    found = json.loads((tmp_path / "pages.json").read_text())
+    assert found["on the shelf"] == 8
+    assert len(found["seconds"]["each change"]) == 2
+    assert "from 8 books to the first list" in printed
+
+
 def test_search(tmp_path: Path) -> None:
     save_run(train_on(write_world(tmp_path / "world")), tmp_path / "run")
     printed = run_benchmark("search.py", tmp_path / "run", "--repeats", 1, "--out", tmp_path / "out")

@@ -57,8 +57,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "ratings": [{"reader_id": "ann", "book_id": "1", "stars": 5.0, "changed": 1795600060.0}],
         "marks": [{"reader_id": "ann", "action": "dismiss", "subject": "27", "changed": 1795600090.0}],
         "lists": [
-            {"list_id": "9f0c2f6f1d3b4a7c8e5d6b7a8c9d0e1f", "created": 1795600070.0, "model": "shelf", "kind": "all/blend",
-             "version": "3b1f0c9a77de", "reader_id": "ann", "n_books": 1, "books": '["27"]'},
+            {"list_id": "9f0c2f6f1d3b4a7c8e5d6b7a8c9d0e1f", "created": 1795600070.0, "model": "shelf",
+             "kind": "all/blend", "version": "3b1f0c9a77de", "reader_id": "ann", "n_books": 1, "books": '["27"]'},
         ],
         "responses": [
             {"list_id": "9f0c2f6f1d3b4a7c8e5d6b7a8c9d0e1f", "book_id": "27", "action": "opened", "position": 1,
