@@ -153,6 +153,7 @@ MESSAGES = [
     ("to-read:3", "is on your list to read"),
     ("ignore:1", "is not used any more"),
     ("did-not-finish:3", "not finished"),
+    ("read:3", "counts as read"),
     ("hide-author:Author 3", "No more books by Author 3"),
     ("un-dismiss:3", "Taken back"),
     ("clear", "Your shelf is empty"),
@@ -167,6 +168,14 @@ def test_each_button_says_what_it_did_and_can_be_undone(client: httpx.Client, pa
     undone = press(client, path, "undo", fields(page)["shelf"], undo=fields(page)["undo"])
     assert visit_of(undone) == Visit(RATINGS)
     assert TEXTS["undone"] in undone
+
+
+def test_whatever_was_said_stands_on_the_shelf_and_can_be_taken_back(client: httpx.Client) -> None:
+    marks = tuple((action, "Author 3" if action == "hide-author" else "3") for action in ACTIONS)
+    page = html.unescape(client.post("/shelf", data={"shelf": Visit(RATINGS, marks).text()}).text)
+    for action, subject in marks:
+        assert TEXTS[f"mark {action}"] in page
+        assert f'value="un-{action}:{subject}"' in page
 
 
 def test_what_is_said_changes_the_list(client: httpx.Client) -> None:
