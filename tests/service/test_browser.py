@@ -198,7 +198,7 @@ def test_a_book_is_found_as_one_types(visitor: Visitor) -> None:
     page = visitor.page
     page.goto("/")
     page.get_by_label(TEXTS["search"]).press_sequentially("orchrad of 4", delay=20)
-    found = page.locator("#found #small-4")
+    found = page.locator("#found #found-4")
     sync_api.expect(found).to_be_visible()
     visitor.check("search")
     found.locator(".stars button").nth(4).click()

@@ -23,7 +23,7 @@ from shelfwise.service.keys import make_key
 from shelfwise.service.pages.look import Look
 from shelfwise.service.pages.render import STATIC, static_path
 from shelfwise.service.pages.texts import TEXTS
-from shelfwise.service.pages.visit import Visit, after
+from shelfwise.service.pages.visit import Visit, after, moved
 from shelfwise.service.settings import ServiceSettings
 
 RATINGS = {"1": 5.0, "4": 2.0, "9": 4.0}
@@ -77,7 +77,7 @@ def test_a_visit_is_read_as_it_was_written(ratings: dict[str, float], marks: lis
 
 @given(st.text(), st.text())
 def test_whatever_comes_as_a_shelf_or_a_button_is_taken_or_refused(shelf: str, do: str) -> None:
-    for attempt in (lambda: Visit.read(shelf), lambda: after(Visit(), Visit(), do)):
+    for attempt in (lambda: Visit.read(shelf), lambda: after(Visit(), do)):
         with contextlib.suppress(ShelfwiseError):
             assert isinstance(attempt(), Visit)
 
@@ -92,12 +92,22 @@ def test_controls_that_make_no_sense_stop_no_list(form: dict[str, str]) -> None:
 def test_what_undoes_undoes() -> None:
     visit = Visit(RATINGS)
     for action in ACTIONS:
-        marked = after(visit, Visit(), f"{action}:7")
+        marked = after(visit, f"{action}:7")
         assert marked.marks == ((action, "7"),)
-        assert after(marked, visit, "undo") == visit
-        assert after(marked, Visit(), f"un-{action}:7") == visit
-    assert after(visit, Visit(), "rate:3:1").ratings["1"] == 3
-    assert "1" not in after(visit, Visit(), "unrate:1").ratings
+        assert after(marked, f"un-{action}:7") == visit
+    assert after(visit, "rate:3:1").ratings["1"] == 3
+    assert "1" not in after(visit, "unrate:1").ratings
+
+
+RATED = st.dictionaries(st.sampled_from("123"), st.sampled_from([1.0, 5.0]))
+
+
+@given(RATED, RATED)
+def test_undo_leaves_what_another_tab_has_said(old: dict[str, float], new: dict[str, float]) -> None:
+    marks = (("dismiss", "8"),)
+    assert moved(Visit(new, marks), Visit(new, marks), Visit(old)) == Visit(old)
+    with_more = Visit({**new, "9": 4.0}, (*marks, ("dismiss", "7")))
+    assert moved(with_more, Visit(new, marks), Visit(old)) == Visit({**old, "9": 4.0}, (("dismiss", "7"),))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -190,9 +200,9 @@ def test_what_is_said_changes_the_list(client: httpx.Client) -> None:
 
 def test_several_books_can_be_rated_at_once_and_stay_in_place(client: httpx.Client) -> None:
     page = client.get("/").text
-    shown = fields(page)["shown"].split(",")
-    after_it = press(client, "/", f"rate:4:{shown[1]}", "", shown=",".join(shown))
-    assert fields(after_it)["shown"].split(",") == shown
+    shown = json.loads(fields(page)["shown"])
+    after_it = press(client, "/", f"rate:4:{shown[1]}", "", shown=json.dumps(shown))
+    assert json.loads(fields(after_it)["shown"]) == shown
     assert visit_of(after_it).ratings == {shown[1]: 4.0}
     assert 'aria-pressed="true"' in after_it
 
@@ -231,10 +241,10 @@ def test_a_shared_list_says_nothing_of_the_shelf(client: httpx.Client) -> None:
     link = re.search(r'href="(/shared\?[^"]+)"', page)
     assert link is not None
     shared = client.get(html.unescape(link[1])).text
-    assert re.findall(r'id="small-([^"]+)"', shared) == link[1].split("=")[1].split(".")
+    assert re.findall(r'id="small-([^"]+)"', shared) == re.findall(r"b=(\d+)", link[1])
     assert "Because you gave" not in shared
     assert visit_of(shared) == Visit()
-    assert client.get("/shared?books=nothing.here").status_code == 404
+    assert client.get("/shared?b=nothing&b=here").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -243,6 +253,8 @@ def test_a_shared_list_says_nothing_of_the_shelf(client: httpx.Client) -> None:
         ("/next", {"shelf": "{broken"}, 422, "cannot be read"),
         ("/next", {"shelf": SHELF, "do": "rate:9:3"}, 422, "not on the scale"),
         ("/next", {"shelf": SHELF, "do": "explode:3"}, 422, "nothing is called"),
+        ("/next", {"shelf": SHELF, "do": "take:3"}, 422, "nothing is called"),
+        ("/next", {"shelf": Visit({str(n): 4.0 for n in range(10_001)}).text()}, 413, "a shelf of 10,001 books"),
         ("/book/nothing", {"shelf": SHELF}, 404, "there is no book"),
     ],
 )
@@ -287,7 +299,7 @@ def test_titles_are_text_and_nothing_else(tmp_path: Path) -> None:
     save_run(train_on(world), tmp_path / "run")
     with serving(ServiceSettings(data_folder=tmp_path / "data"), tmp_path / "run") as client:
         shelf = Visit({"3": 5.0}, (("hide-author", nasty),)).text()
-        for path in ("/", "/next", "/book/3", "/shelf", "/shared?books=3"):
+        for path in ("/", "/next", "/book/3", "/shelf", "/shared?b=3"):
             page = client.get(path).text if "?" in path else client.post(path, data={"shelf": shelf}).text
             assert "<script>alert" not in page
             assert "<img src=x" not in page
@@ -414,6 +426,39 @@ def test_deleting_everything_deletes_it_here_too(client: httpx.Client) -> None:
     assert store.counts() == before
 
 
+def test_a_link_says_nothing(client: httpx.Client) -> None:
+    page = client.get("/shelf", params={"shelf": SHELF, "do": "rate:5:3", "undo": SHELF, "stars.4": "5"}).text
+    assert visit_of(page) == Visit()
+    press(client, "/shelf", "remember")
+    for do in ("clear", "forget", "rate:1:3"):
+        assert visit_of(client.get("/shelf", params={"do": do}).text) == Visit(RATINGS)
+    press(client, "/shelf", "clear")
+
+
+def test_another_tab_loses_nothing_that_is_remembered(client: httpx.Client) -> None:
+    press(client, "/shelf", "remember", Visit({"1": 5.0}).text())
+    press(client, "/", "rate:4:2", Visit({"1": 5.0}).text())
+    old_tab = press(client, "/", "rate:3:3", Visit({"1": 5.0}).text())
+    assert visit_of(old_tab) == Visit({"1": 5.0, "2": 4.0, "3": 3.0})
+    client.post("/search", data={"shelf": Visit().text(), "q": "dragons"})
+    undone = press(client, "/", "undo", fields(old_tab)["shelf"], undo=fields(old_tab)["undo"])
+    assert visit_of(undone) == Visit({"1": 5.0, "2": 4.0})
+    for book in ("1", "2"):
+        page = press(client, "/shelf", f"unrate:{book}", SHELF)
+    assert TEXTS["forget"] in page  # an empty shelf is still a remembered one
+    press(client, "/", "rate:4:7", Visit().text())
+    assert visit_of(client.get("/shelf").text) == Visit({"7": 4.0})
+    press(client, "/shelf", "clear")
+
+
+def test_ratings_that_are_not_used_are_used_nowhere(client: httpx.Client) -> None:
+    ignored, without = Visit(RATINGS, (("ignore", "4"),)).text(), Visit({"1": 5.0, "9": 4.0}).text()
+    told = r"You would probably give it [^<]+|stars? on average|You usually give [^<]+"
+    for path in ("/book/3", "/shelf"):
+        pages = [client.post(path, data={"shelf": shelf}).text for shelf in (ignored, without)]
+        assert re.findall(told, pages[0]) == re.findall(told, pages[1])
+
+
 def test_other_sites_cannot_press_buttons(client: httpx.Client) -> None:
     answer = client.post(
         "/shelf", data={"shelf": SHELF, "do": "clear"}, headers={"Origin": "https://elsewhere.example"}
@@ -490,9 +535,9 @@ def test_behind_a_proxy_it_goes_by_its_own_name(run: Path, tmp_path: Path) -> No
 
 def test_search_on_the_page(client: httpx.Client) -> None:
     part = client.post("/search", data={"shelf": SHELF, "q": "harbuor of 2"}, headers={"HX-Request": "true"})
-    assert re.findall(r'id="small-(\d+)"', part.text)[0] == "2"
+    assert re.findall(r'id="found-(\d+)"', part.text)[0] == "2"
     assert "<main" not in part.text
-    assert 'id="small-2"' in client.post("/", data={"shelf": SHELF, "q": "harbour of 2"}).text
+    assert 'id="found-2"' in client.post("/", data={"shelf": SHELF, "q": "harbour of 2"}).text
     assert "No book here goes by" in client.post("/search", data={"q": "<b>zzzz"}).text
     assert "<b>zzzz" not in client.post("/search", data={"q": "<b>zzzz"}).text
 

@@ -196,6 +196,38 @@ class Store:
         """Take back a mark; whether there was one. Raises NotFoundError."""
         return self._drop(marks, reader_id, (marks.c.action == action) & (marks.c.subject == subject))
 
+    def change(
+        self,
+        reader_id: str,
+        stars: Sequence[tuple[str, float]],
+        unrated: Sequence[str],
+        said: Sequence[tuple[str, str]],
+        taken_back: Sequence[tuple[str, str]],
+    ) -> None:
+        """Set and take back ratings and marks, all or none. Raises NotFoundError."""
+        mine = {"reader_id": reader_id, "changed": time.time()}
+        rate = self.insert(ratings)
+        rate = rate.on_conflict_do_update(
+            index_elements=["reader_id", "book_id"],
+            set_={"stars": rate.excluded.stars, "changed": rate.excluded.changed},
+        )
+        mark = self.insert(marks).on_conflict_do_nothing()
+        of_reader = ratings.c.reader_id == reader_id
+        unrate = sa.delete(ratings).where(of_reader, ratings.c.book_id == sa.bindparam("book"))
+        of_mark = (marks.c.action == sa.bindparam("said"), marks.c.subject == sa.bindparam("about"))
+        unmark = sa.delete(marks).where(marks.c.reader_id == reader_id, *of_mark)
+        work: list[tuple[Any, list[dict[str, Any]]]] = [
+            (unrate, [{"book": book} for book in unrated]),
+            (unmark, [{"said": action, "about": subject} for action, subject in taken_back]),
+            (rate, [{**mine, "book_id": book, "stars": value} for book, value in stars]),
+            (mark, [{**mine, "action": action, "subject": subject} for action, subject in said]),
+        ]
+        with self.writing() as connection:
+            self._known(connection, reader_id)
+            for statement, rows in work:
+                if rows:
+                    connection.execute(statement, rows)
+
     def said(self, reader_id: str) -> Said:
         """All that a reader has said. Raises NotFoundError."""
         with self.reading() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 
@@ -40,16 +41,13 @@ def remember(store: Store, visit: Visit) -> str:
 
 
 def follow(store: Store, reader: str, before: Visit, now: Visit) -> None:
-    """Keep what has changed. Raises StoreError, NotFoundError."""
-    if given := [(book, stars) for book, stars in now.ratings.items() if before.ratings.get(book) != stars]:
-        store.rate(reader, given)
-    if said := [mark for mark in now.marks if mark not in before.marks]:
-        store.mark(reader, said)
-    for book in before.ratings.keys() - now.ratings.keys():
-        store.unrate(reader, book)
-    for action, subject in before.marks:
-        if (action, subject) not in now.marks:
-            store.unmark(reader, action, subject)
+    """Keep what has changed, all or none. Nothing of a reader who is gone meanwhile. Raises StoreError."""
+    given = [(book, stars) for book, stars in now.ratings.items() if before.ratings.get(book) != stars]
+    gone = [book for book in before.ratings if book not in now.ratings]
+    said, taken_back = set(now.marks) - set(before.marks), set(before.marks) - set(now.marks)
+    if given or gone or said or taken_back:
+        with contextlib.suppress(NotFoundError):
+            store.change(reader, given, gone, sorted(said), sorted(taken_back))
 
 
 def give(response: Response, token: str, *, secure: bool) -> None:

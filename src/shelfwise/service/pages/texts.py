@@ -44,6 +44,8 @@ TEXTS: dict[str, str] = {
     "expected mean": "You would probably give it about {stars}",
     "not for me": "Not for me",
     "later": "Want to read",
+    "later of": "Want to read {title}",
+    "not for me of": "Not for me: {title}",
     "hide author": "No more by {author}",
     "about": "More about {title}",
     # The list.
@@ -55,7 +57,7 @@ TEXTS: dict[str, str] = {
     "continue none": "No series that you like has a next volume here.",
     "new": "New to you",
     "new text": "By authors that are not on your shelf.",
-    "list none": "No book is left that fits all this. Allow more below.",
+    "list none": "No book is left that fits all this. Allow more above.",
     "tune": "Tune the list",
     "language": "Language",
     "any": "Any",
@@ -91,7 +93,6 @@ TEXTS: dict[str, str] = {
     "did hide-author": "No more books by {title}.",
     "did un": "Taken back: {title}.",
     "did clear": "Your shelf is empty.",
-    "did rates": "{n} more on your shelf.",
     "did remember": "This server now remembers your shelf.",
     "did forget": "This server has forgotten your shelf. It is still in this browser.",
     # A book.
@@ -126,6 +127,7 @@ TEXTS: dict[str, str] = {
     "unuse": "Do not use",
     "unuse of": "Do not use my rating of {title}",
     "reuse": "Use again",
+    "reuse of": "Use again my rating of {title}",
     "marks": "What else you have said",
     "mark dismiss": "Not for me",
     "mark to-read": "Want to read",

@@ -38,6 +38,7 @@ class Library:
         self.scale = scale
         whole = [value for value in scale.values.tolist() if value == int(value)]
         self.stars: list[float] = whole if len(whole) > 1 else scale.values.tolist()
+        self._making, self._made = threading.Lock(), None  # type: tuple[threading.Lock, Crowd | None]
         self.stars_by_text = {f"{value:g}": value for value in scale.values.tolist()}
 
     # Books by their ids as text.
@@ -135,9 +136,12 @@ class Library:
             "has_ratings": bool(ratings),
         }
 
-    @cached_property
+    @property
     def _crowd(self) -> Crowd:
-        return Crowd.of(self.recommender)
+        with self._making:  # once, whoever asks
+            if self._made is None:
+                self._made = Crowd.of(self.recommender)
+            return self._made
 
     def _expected(self, ratings: list[tuple[Any, float]], place: int) -> dict[str, float | None]:
         model = self.recommender.run.model
@@ -152,16 +156,18 @@ class Library:
 
     # The shelf.
 
-    def shelf(self, ratings: Mapping[str, float], known: Mapping[str, float]) -> dict[str, Any]:
-        """Own ratings, newest first, each with what would have been guessed; and the taste they show."""
-        pairs = [(self.served.book_id(book), stars) for book, stars in known.items()]
-        items = self.catalogue.vocabulary.find([book for book, _ in pairs]) if pairs else np.zeros(0, np.int32)
-        stars = np.array([s for _, s in pairs], dtype=np.float32)
+    def shelf(self, known: Mapping[str, float], judged: Mapping[str, float]) -> dict[str, Any]:
+        """Own ratings, newest first, each with what would have been guessed; and the taste they show.
+
+        judged  those of them that are used
+        """
+        pairs = [(self.served.book_id(book), stars) for book, stars in judged.items()]
         guessed: list[float | None] = list(guesses(self.recommender, pairs)) if 1 < len(pairs) <= MOST_GUESSED else []
-        guessed = guessed or [None] * len(pairs)
-        rated = [(int(idx), guess) for idx, guess in zip(items, guessed, strict=True)]
-        taste = taste_of(self.recommender, items, stars) if pairs else None
-        return {"rated": rated[::-1], "taste": taste, "strangers": len(ratings) - len(known)}
+        by_book = dict(zip(judged, guessed or [None] * len(pairs), strict=True))
+        rated = [(self.index(book), by_book.get(book)) for book in known]
+        items = self.catalogue.vocabulary.find([book for book, _ in pairs])
+        stars = np.array([s for _, s in pairs], dtype=np.float32)
+        return {"rated": rated[::-1], "taste": taste_of(self.recommender, items, stars) if pairs else None}
 
 
 def _moves(why: Why) -> list[tuple[bool, str, float, str]]:
@@ -188,6 +194,8 @@ def library_of(served: Served) -> Library:
     key = (str(served.path), served.version)
     with _making:
         if key not in _libraries:
+            for old in [known for known in _libraries if known[0] == key[0]]:
+                del _libraries[old]  # it may know readers who have been deleted since
             _libraries[key] = Library(served)
             while len(_libraries) > KEPT:
                 _libraries.popitem(last=False)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from shelfwise.errors import BadValueError, UsageError
 from shelfwise.rules.feedback import Action
 
+LONGEST_ID, LONGEST_NAME = 200, 400  # as the store has them
 ACTIONS: tuple[str, ...] = get_args(Action)
 _SHELF = TypeAdapter(tuple[dict[str, float], list[tuple[Action, str]]])
 
@@ -41,12 +42,14 @@ class Visit:
             raise BadValueError(
                 "the shelf that came with this page cannot be read", hint="go back to the start and try again"
             ) from error
-        sound = {book: stars for book, stars in ratings.items() if math.isfinite(stars)}
-        return cls(sound, tuple(dict.fromkeys(marks)))
+        sound = {b: stars for b, stars in ratings.items() if math.isfinite(stars) and len(b) <= LONGEST_ID}
+        return cls(sound, tuple(dict.fromkeys(mark for mark in marks if len(mark[1]) <= LONGEST_NAME)))
 
     def rated(self, given: Mapping[str, float]) -> Visit:
         """With some ratings more; what is rated is no longer only wanted."""
-        marks = tuple(mark for mark in self.marks if not (mark[0] in ("to-read", "ignore") and mark[1] in given))
+        marks = tuple(
+            mark for mark in self.marks if not (mark[0] in ("to-read", "ignore", "read") and mark[1] in given)
+        )
         return Visit({**self.ratings, **given}, marks)
 
     def unrated(self, book: str) -> Visit:
@@ -70,19 +73,17 @@ class Visit:
         return replace(rated, marks=tuple(dict.fromkeys((*rated.marks, *new))))
 
 
-def after(visit: Visit, before: Visit, do: str) -> Visit:
-    """What a visitor has said after pressing a button; `before` is what undo goes back to.
+def after(visit: Visit, do: str) -> Visit:
+    """What a visitor has said after pressing a button.
 
-    do  'rate:STARS:BOOK', 'unrate:BOOK', 'ACTION:SUBJECT', 'un-ACTION:SUBJECT', 'undo', 'clear', or what changes
-        nothing here: 'remember', 'forget', 'take'
+    do  'rate:STARS:BOOK', 'unrate:BOOK', 'ACTION:SUBJECT', 'un-ACTION:SUBJECT', 'clear', or what changes nothing here:
+        'remember', 'forget'
     Raises UsageError, BadValueError.
     """
     verb, _, rest = do.partition(":")
     match verb:
-        case "remember" | "forget" | "take":
+        case "remember" | "forget":
             now = visit
-        case "undo":
-            now = before
         case "clear":
             now = Visit()
         case "rate":
@@ -95,6 +96,14 @@ def after(visit: Visit, before: Visit, do: str) -> Visit:
         case _:
             now = visit.marked(verb, rest)
     return now
+
+
+def moved(visit: Visit, old: Visit, new: Visit) -> Visit:
+    """A visit with what changes from `old` to `new`, and no more."""
+    ratings = {book: stars for book, stars in visit.ratings.items() if book not in old.ratings or book in new.ratings}
+    ratings |= {book: stars for book, stars in new.ratings.items() if old.ratings.get(book) != stars}
+    marks = [mark for mark in visit.marks if mark not in old.marks or mark in new.marks]
+    return Visit(ratings, tuple(dict.fromkeys([*marks, *(mark for mark in new.marks if mark not in old.marks)])))
 
 
 def _number(stars: str) -> float:

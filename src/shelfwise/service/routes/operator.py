@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -22,7 +22,10 @@ from shelfwise.service.state import Service, service_of
 
 COOKIE = "shelfwise-key"
 REPORT = "report.html"
-REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'"
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; form-action 'none'"
+)
+AUDIT = ("n_ratings", "n_books", "n_readers", "name", "edition", "holes")
 COLUMNS = {"mse": "MSE", "hit": "hit %", "ndcg@10": "NDCG@10"}
 
 
@@ -57,9 +60,10 @@ async def view(request: Request) -> Response:
 @router.post("")
 async def enter(request: Request) -> Response:
     """Keep the key in a cookie that no script and no other site sees."""
-    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace"), max_num_fields=10))
+    form = dict(parse_qsl((await request.body())[:10_000].decode("utf-8", "replace")))
     response = RedirectResponse("/operator", status_code=303)
     key, secure = form.get("key", "").strip(), request.url.scheme == "https"
+    key = key if re.fullmatch(r"\w{1,200}|[\w-]{1,200}", key, re.ASCII) else "none"  # what a cookie may hold
     response.set_cookie(COOKIE, key, path="/operator", httponly=True, samesite="strict", secure=secure)
     return response
 
@@ -126,13 +130,14 @@ def _run(models: Models, name: str) -> dict[str, Any]:
         manifest = read_manifest(models.paths[name])
     except RunError as error:
         return found | {"fault": str(error)}
-    found |= {
-        "has_report": REPORT in manifest.documents,
-        "trained": f"{manifest.model['kind']}, {manifest.data['name']}, seed {manifest.settings['seed']}",
-        "audit": manifest.report.get("audit"),
-    }
-    for result in manifest.report.get("results", []):
-        measures = {**result["measures"]["stars"], **result["measures"]["ranking"]}
-        with contextlib.suppress(KeyError):
+    found["has_report"] = REPORT in manifest.documents
+    try:
+        settings, report = manifest.settings, manifest.report
+        found["trained"] = f"{manifest.model['kind']}, {manifest.data['name']}, seed {settings['seed']}"
+        found["audit"] = {name: report["audit"][name] for name in AUDIT}
+        for result in report["results"]:
+            measures = {**result["measures"]["stars"], **result["measures"]["ranking"]}
             found["results"].append((result["model"], [measures.get(column) for column in COLUMNS]))
+    except (KeyError, TypeError):
+        found["fault"] = "its report is of another version"
     return found

@@ -70,6 +70,12 @@ function takeFiles() {
   file.addEventListener("change", () => file.files.length && file.form.requestSubmit());
 }
 
+// Another tab has said something: this one goes on from there.
+window.addEventListener("storage", (event) => {
+  if (event.key !== KEY) return;
+  for (const field of document.querySelectorAll("input[name=shelf]")) field.value = event.newValue || EMPTY;
+});
+
 let tuneOpen = false;
 
 document.addEventListener("change", (event) => {
