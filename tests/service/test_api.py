@@ -327,7 +327,7 @@ def test_every_route_is_in_the_table(open_client: httpx.Client) -> None:
     fits = lambda path, asked: re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), asked)  # noqa: E731
     found = []
     for method, asked, _ in [*ROUTES, ("GET", "/healthz", None), ("GET", "/readyz", None)]:
-        mine = [(m, path) for m, path in there if m == method and fits(path, asked)]
+        mine = [(m, path) for m, path in there if m == method and fits(path, asked.partition("?")[0])]
         found.append(min(mine, key=lambda one: one[1].count("{"), default=(method, f"no route: {asked}")))
     assert sorted(found) == sorted(there)
 

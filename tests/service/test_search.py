@@ -2,60 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import multiprocessing
-import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
-import numpy as np
-import polars as pl
 import pytest
 import sqlalchemy as sa
 from conftest import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from search_world import BOOKS, READS, catalogue, index_for_ever, index_some
 from tiny_world import N_BOOKS
 
-from shelfwise.data.catalogue import build_catalogue
 from shelfwise.service.keys import make_key
 from shelfwise.service.search import KEPT, Search, indexes
 from shelfwise.service.settings import ServiceSettings
 from shelfwise.service.store import Store
 from shelfwise.service.words import Vocabulary, book_words, initials_joined, query_isbns, query_words, words_of
-
-# book id, title, authors, isbn, how often it is read
-BOOKS = [
-    (1, "It", "Stephen King", "0450411435", 50),
-    (2, "Italian Shoes", "Henning Mankell", "", 90),
-    (3, "As I Lay Dying: What It Takes", "Ann Other", "", 99),
-    (4, "The Hobbit", "J.R.R. Tolkien", "", 80),
-    (5, "The Two Towers (The Lord of the Rings, #2)", "J.R.R. Tolkien", "0618002235", 70),
-    (6, "Wuthering Heights", "Emily Brontë", "", 60),
-    (7, "Jane Eyre", "Charlotte Brontë", "", 61),
-    (8, "Harry Potter and the Goblet of Fire (Harry Potter, #4)", "J.K. Rowling|Mary GrandPré", "", 98),
-    (9, "Harry Potter and the Half-Blood Prince (Harry Potter, #6)", "J.K. Rowling", "", 97),
-    (10, "Cien años de soledad", "Gabriel García Márquez", "", 40),
-    (11, "Преступление и наказание", "Фёдор Достоевский", "", 30),
-    (12, "Tolkien: A Biography", "Humphrey Carpenter", "", 10),
-    (13, "1984", "George Orwell", "", 88),
-    (14, "Emma", "Jane Austen", "", 20),
-    (15, "Emma", "Somebody Else", "", 25),
-    (16, "Don't Look Now", "Daphne du Maurier", "", 5),
-]
-
-
-def catalogue() -> pl.DataFrame:
-    names = ("book_id", "title", "authors", "isbn")
-    columns = {name: [str(book[place]) for book in BOOKS] for place, name in enumerate(names)}
-    return build_catalogue(pl.DataFrame(columns), Path("books.csv"))
-
-
-READS = np.array([book[4] for book in BOOKS], dtype=np.float32)
 
 
 @pytest.fixture
@@ -267,13 +233,6 @@ def test_an_index_not_used_for_a_week_goes_and_is_made_again_when_asked_for(sear
 processes = multiprocessing.get_context("spawn")  # polars' threads do not outlive a fork
 
 
-def _index_for_ever(url: str, told: Connection) -> None:
-    search = Search(Store(url))
-    for n in itertools.count():
-        search.index(f"kill{os.getpid()}x{n}", catalogue(), READS)
-        told.send(n)
-
-
 KILLS = 6
 
 
@@ -281,7 +240,7 @@ def test_kill_9_leaves_whole_indexes_and_none_else(search: Search, url: str) -> 
     rng = random.Random(0)
     for _ in range(KILLS):
         here, there = processes.Pipe(duplex=False)
-        child = processes.Process(target=_index_for_ever, args=(url, there))
+        child = processes.Process(target=index_for_ever, args=(url, there))
         child.start()
         there.close()  # so that a child that ends before it has told anything is noticed
         assert here.recv() == 0
@@ -297,15 +256,8 @@ def test_kill_9_leaves_whole_indexes_and_none_else(search: Search, url: str) -> 
         assert search.ask(name, "tolkein", 3) == search.ask("books", "tolkein", 3)
 
 
-def _index_some(url: str) -> None:
-    search = Search(Store(url))
-    for n in range(5):
-        search.index(f"shared{n}", catalogue(), READS)
-        assert search.ask(f"shared{n}", "hobbit", 1)
-
-
 def test_processes_that_start_together_make_an_index_once(url: str) -> None:
-    workers = [processes.Process(target=_index_some, args=(url,)) for _ in range(4)]
+    workers = [processes.Process(target=index_some, args=(url,)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
