@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from shelfwise.data.catalogue import SERIES, Catalogue
-from shelfwise.data.vocabulary import Id
 
 COVERS = 8  # ways that a cover may look, see page.css
 TITLE_LINES, LINE = 5, 13
@@ -66,12 +63,6 @@ def card(catalogue: Catalogue, item_idx: int, *, pictures: bool = False, **more:
     )
 
 
-def cards_of(catalogue: Catalogue, ids: Iterable[Id], **more: Any) -> list[Card]:
-    """The books of these ids that the catalogue knows, in their order."""
-    found = catalogue.vocabulary.find(list(ids))
-    return [card(catalogue, int(idx), **more) for idx in found[found >= 0]]
-
-
 def bare_title(title: str) -> str:
     """A title without its series."""
     return SERIES.sub(r"\g<title>", title).strip() or title
@@ -85,9 +76,3 @@ def cover_lines(title: str) -> list[str]:
 def whole(stars: float | None) -> str:
     """Stars as a number of a range."""
     return "" if stars is None else f"{stars:g}"
-
-
-def known_ids(catalogue: Catalogue, ids: Sequence[Id]) -> list[Id]:
-    """Those of some ids that the catalogue knows."""
-    found = catalogue.vocabulary.find(list(ids))
-    return [ids[int(place)] for place in np.flatnonzero(found >= 0)]
