@@ -499,6 +499,8 @@ def test_the_operators_view_needs_an_admins_key(operator: httpx.Client) -> None:
     assert "1 × a plain table" in page
     assert "1 × refused: " in page
     assert "without" in page
+    hit = operator.app.state.service.models.active.recommender.run.report["results"][0]["measures"]["stars"]["hit"]
+    assert f"<td>{100 * hit:.1f}</td>" in page
     report = operator.get("/operator/report/run")
     assert report.status_code == 200
     assert "script" not in report.headers["content-security-policy"]
