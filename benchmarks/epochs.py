@@ -47,8 +47,8 @@ def inputs_of(data: str) -> tuple[Any, Any]:
 
 def ours(data: str, model: str, recipe: Any, settings: dict[str, Any]) -> dict[str, Any]:
     """The history of our training and its peak memory, as on the command line."""
-    from shelfwise.cli.app import keep_memory
     from shelfwise.lab import Lab, fit
+    from shelfwise.memory import keep_memory
     from shelfwise.models.registry import model_config
     from shelfwise.training.recipes import loop_settings
 

@@ -56,13 +56,13 @@ def measure(data: str) -> dict[str, float]:
     """Seconds and memory of each stage, in this process."""
     from shelfwise import TrainSettings, load_dataset
     from shelfwise.artifact import save_run
-    from shelfwise.cli.app import keep_memory
     from shelfwise.data.prepare import prepare
     from shelfwise.data.split import TEST
     from shelfwise.evaluation.protocol import Exam, measure_lists, measure_stars
     from shelfwise.experiment import OtherFiles, documents_of, pack, provenance
     from shelfwise.features.vectors import BookFeatures
     from shelfwise.lab import Lab, choose, fit, measure_beside_baselines
+    from shelfwise.memory import keep_memory
 
     keep_memory()
     found: dict[str, float] = {"imports, GiB": peak_memory()}

@@ -8,14 +8,17 @@ import json
 import logging
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from conftest import SMALL, serving
 from tiny_world import rows_of_a_world, train_on, write_world
 
@@ -25,6 +28,7 @@ from shelfwise.service import store as store_module
 from shelfwise.service.backup import back_up
 from shelfwise.service.guards import JsonLines, log
 from shelfwise.service.keys import make_key
+from shelfwise.service.schema import upgrade
 from shelfwise.service.settings import ServiceSettings
 
 WHO = "zebra-reader"  # no other text holds it
@@ -119,6 +123,28 @@ def test_one_who_reads_meanwhile_does_not_keep_what_is_deleted(trained: Path, tm
         other.close()
         assert client.delete(f"/v1/readers/{WHO}").status_code == 404  # nothing but the log was left
         assert not [file for file in tmp_path.glob("shelfwise.db*") if holds(file, WHO)]
+
+
+def test_those_who_write_meanwhile_are_not_in_the_way_of_deleting(tmp_path: Path) -> None:
+    with closing(store_module.Store(f"sqlite:///{tmp_path / 'shelfwise.db'}")) as store:
+        sa.event.listen(store.engine, "connect", lambda db, _: db.execute("PRAGMA wal_autocheckpoint=1"))
+        upgrade(store)
+        names = [f"reader-{n}" for n in range(60)]
+        for name in ("ann", "bob", *names):
+            store.add_reader(name)
+        ended = threading.Event()
+
+        def write(name: str) -> None:
+            while not ended.is_set():
+                store.rate(name, [(str(book), 3.0) for book in range(40)])
+
+        with ThreadPoolExecutor() as pool:
+            for name in ("ann", "bob"):
+                pool.submit(write, name)
+            try:
+                assert all(store.erase(name) for name in names)
+            finally:
+                ended.set()
 
 
 @pytest.mark.parametrize("named", [False, True])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 import sys
-from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -28,6 +26,7 @@ from shelfwise.cli import (
 )
 from shelfwise.cli.console import say
 from shelfwise.errors import ShelfwiseError
+from shelfwise.memory import keep_memory
 from shelfwise.version import __version__
 
 app = typer.Typer(
@@ -73,15 +72,6 @@ def _root(
 
     Data goes to stdout, all else to stderr. Exit status: 0 done, 1 expected failure, 2 wrong call.
     """
-
-
-def keep_memory() -> None:
-    """Let glibc keep and reuse the memory of large arrays: to map and clear it anew each time costs more than work."""
-    with suppress(OSError, AttributeError, TypeError):
-        libc = ctypes.CDLL(None)
-        trim_threshold, mmap_threshold = -1, -3  # malloc.h
-        libc.mallopt(mmap_threshold, 32 << 20)
-        libc.mallopt(trim_threshold, 512 << 20)
 
 
 def main() -> None:

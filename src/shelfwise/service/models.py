@@ -15,6 +15,7 @@ import polars as pl
 from shelfwise.artifact import MANIFEST, Run, load_run
 from shelfwise.data.vocabulary import Id
 from shelfwise.errors import CorruptRunError, NotFoundError, UsageError
+from shelfwise.memory import give_back_memory
 from shelfwise.recommender import Recommender
 
 GOLDEN_SHELVES, GOLDEN_LIST = (0, 1, 5, 20), 10
@@ -76,7 +77,8 @@ class Models:
         with self._lock:
             served = self._load(self.paths[name])
             self.previous, self.active = self.active, served
-            return served
+        give_back_memory()  # of the run before the previous one
+        return served
 
     def reload(self, name: str) -> None:
         """Take a run that was changed on disk into memory, where it is there. Raises RunError."""

@@ -259,11 +259,17 @@ class Store:
                 connection.execute(sa.delete(table).where(table.c.reader_id == reader_id))
             there = connection.execute(sa.delete(readers).where(readers.c.reader_id == reader_id)).rowcount > 0
         if not self.is_postgresql:
-            with self._errors(), self.engine.connect() as connection:
-                busy = connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            until = time.monotonic() + BUSY_MS / 1000
+            while (busy := self._empty_log()) and time.monotonic() < until:
+                time.sleep(0.01)  # SQLite waits for those who read, but not for another's checkpoint
             if busy:
                 raise StoreError("what was deleted is still read by another: its log is kept", hint="delete again")
         return there
+
+    def _empty_log(self) -> bool:
+        """Write all of SQLite's log to the database and empty it; whether somebody was in the way."""
+        with self._errors(), self.engine.connect() as connection:
+            return bool(connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
 
     def counts(self) -> dict[str, int]:
         """Rows of each table."""
