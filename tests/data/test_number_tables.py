@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shelfwise.data import tables
-from shelfwise.data.number_tables import read_numbers
+from shelfwise.data.number_tables import read_numbers, read_parquet_numbers
 from shelfwise.data.ratings import read_ratings
 from shelfwise.errors import BadValueError
 
@@ -88,3 +88,23 @@ def test_a_large_file_is_read_in_blocks_and_errors_still_name_the_row(
     assert read.frame["user_id"].to_list() == list(range(1000, 1100))
     with pytest.raises(BadValueError, match="row 101"):
         read_ratings(write(tmp_path, "\n".join([*lines[:100], "5,6,none"])), None)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS, size=st.integers(1, 20), groups=st.integers(1, 70), kind=st.sampled_from([pl.Int64, pl.UInt64]))
+def test_parquet_in_blocks_is_as_read_at_once(tmp_path: Path, rows: list[tuple], size: int, groups: int, kind) -> None:
+    schema = {"user_id": kind, "book_id": pl.Int64, "rating": pl.Float32}
+    frame = pl.DataFrame([(abs(a), b, c) for a, b, c in rows], schema=schema, orient="row")
+    path = tmp_path / "ratings.parquet"
+    frame.write_parquet(path, row_group_size=groups)
+    found = read_parquet_numbers(path, size)
+    assert (found is None) == (len(rows) <= size)
+    assert found is None or (found.equals(frame) and found.schema == frame.schema)
+
+
+@pytest.mark.parametrize("odd", [[1, None, 3], ["1", "2", "3"], [True, False, True]])
+def test_parquet_of_more_than_numbers_is_left_alone(tmp_path: Path, odd: list) -> None:
+    frame = pl.DataFrame({"user_id": [1, 2, 3], "book_id": odd})
+    frame.write_parquet(tmp_path / "ratings.parquet")
+    assert read_parquet_numbers(tmp_path / "ratings.parquet", 1) is None
+    assert tables.read_table(tmp_path / "ratings.parquet").equals(frame)

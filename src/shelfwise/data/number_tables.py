@@ -1,4 +1,4 @@
-"""The fast way to read a large CSV whose columns hold plain numbers and nothing else: in blocks.
+"""The fast way to read a large CSV or Parquet file whose columns hold plain numbers and nothing else: in blocks.
 
 Memory beside the columns is bounded by the block, and whole numbers take 8 or 32 bits where they fit. Whatever is
 out of the ordinary (quotes, text, gaps, leading zeros, damage) is left to tables.read_table, which reads the file as a
@@ -23,10 +23,12 @@ import numpy.typing as npt
 import polars as pl
 
 BLOCK_BYTES = 1 << 21
+BLOCK_ROWS = 1 << 18
 SCANNED_BYTES = 1 << 16
 THREADS = 2
 HEAD_ROWS = 10_000
 ODD = (b'"', b" ", b"+", b"\0")
+WHOLE = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 
 
 class _OddError(Exception):
@@ -42,7 +44,7 @@ def read_numbers(path: Path, separator: str, block_bytes: int = BLOCK_BYTES) -> 
             names = next(csv.reader([header.removeprefix(b"\xef\xbb\xbf").decode().strip()], delimiter=separator))
             if len(set(names)) < len(names) or b"\0" in header:
                 return None
-            columns = _read_columns(_blocks(stream, block_bytes), len(names), separator)
+            columns = _read_columns(_parsed_ahead(_blocks(stream, block_bytes), [], separator), len(names))
     except (_OddError, OSError, EOFError, RuntimeError, StopIteration, ValueError, csv.Error, zlib.error):
         return None
     except (zipfile.BadZipFile, pl.exceptions.PolarsError):
@@ -50,23 +52,44 @@ def read_numbers(path: Path, separator: str, block_bytes: int = BLOCK_BYTES) -> 
     return pl.DataFrame([pl.Series(name, column) for name, column in zip(names, columns, strict=True)])
 
 
-def _read_columns(blocks: Iterator[bytes], n_columns: int, separator: str) -> list[npt.NDArray[Any]]:
-    """All rows, copied block by block to arrays that grow in place, so that nothing large is there twice."""
-    schema: list[pl.DataType] = []
+def read_parquet_numbers(path: Path, block_rows: int = BLOCK_ROWS) -> pl.DataFrame | None:
+    """The table, its columns as wide as in the file; None where it is small or not one of plain numbers.
+
+    Raises PolarsError, OSError.
+    """
+    scan = pl.scan_parquet(path, glob=False)
+    schema, n_rows = scan.collect_schema(), scan.select(pl.len()).collect().item()
+    plain = all(kind in WHOLE or kind in (pl.Float32, pl.Float64) for kind in schema.values())
+    if n_rows <= block_rows or not plain:
+        return None
+    blocks = (scan.slice(start, block_rows).collect() for start in range(0, n_rows, block_rows))
+    try:
+        columns = _read_columns(blocks, len(schema))
+    except _OddError:
+        return None
+    return pl.DataFrame([pl.Series(name, column) for name, column in zip(schema, columns, strict=True)])
+
+
+def _read_columns(blocks: Iterator[pl.DataFrame], n_columns: int) -> list[npt.NDArray[Any]]:
+    """All rows, copied block by block to arrays that grow in place, so that nothing large is there twice.
+
+    Raises _OddError where there is no row, a gap, or another number of columns.
+    """
     columns: list[npt.NDArray[Any]] = [np.empty(0, dtype=np.int8) for _ in range(n_columns)]
     n_rows = 0
-    for parsed in _parsed_ahead(blocks, schema, separator):
-        if parsed.width != n_columns:
+    for block in blocks:
+        if block.width != n_columns or any(column.null_count() for column in block):
             raise _OddError
-        end = n_rows + parsed.height
-        for place, values in enumerate(parsed.get_columns()):
+        end = n_rows + block.height
+        for place, values in enumerate(block.get_columns()):
             column = columns[place]
-            kind = np.promote_types(column.dtype, values.to_numpy().dtype)
+            given = values.to_numpy()
+            kind = np.promote_types(column.dtype, given.dtype) if n_rows else given.dtype
             if column.dtype != kind:
                 columns[place] = column = column.astype(kind)
             if len(column) < end:
                 column.resize(end + end // 4, refcheck=False)
-            column[n_rows:end] = values.to_numpy()
+            column[n_rows:end] = given
         n_rows = end
     if not n_rows:
         raise _OddError
@@ -139,8 +162,6 @@ def _parsed(block: bytes, schema: list[pl.DataType], separator: str) -> pl.DataF
         wide = {f"{n}": kind if kind == pl.Float64 else pl.Int64() for n, kind in enumerate(schema)}
         frame = pl.read_csv(block, schema=wide, **form)  # type: ignore[arg-type]
         frame = pl.DataFrame([column.cast(_narrow(column)) for column in frame])
-    if any(column.null_count() for column in frame):
-        raise _OddError
     return frame
 
 

@@ -17,7 +17,14 @@ from pathlib import Path
 
 import polars as pl
 
-from shelfwise.data.number_tables import BLOCK_BYTES, HEAD_ROWS, has_leading_zeros, read_numbers, tables_in
+from shelfwise.data.number_tables import (
+    BLOCK_BYTES,
+    HEAD_ROWS,
+    has_leading_zeros,
+    read_numbers,
+    read_parquet_numbers,
+    tables_in,
+)
 from shelfwise.errors import BadValueError, FormatError, MissingColumnError, MissingDataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.zip", ".csv.gz", ".tsv", ".tsv.zip", ".tsv.gz")
@@ -104,7 +111,8 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise MissingDataError(f"no such file: {path}", hint="check the path")
     try:
-        return pl.read_parquet(path, glob=False)
+        numbers_alone = read_parquet_numbers(path)
+        return pl.read_parquet(path, glob=False) if numbers_alone is None else numbers_alone
     except (pl.exceptions.PolarsError, OSError) as error:
         raise FormatError(f"{path} is not a readable Parquet file: {error}", hint="write it again") from error
 
