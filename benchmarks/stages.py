@@ -12,6 +12,7 @@ report    both again, segments, intervals, baselines (fitted anew) on the same r
 save      the run on disk
 
 The sum is of all but predict and rank, which report does again. Memory is the process's highest until then, GiB.
+Seconds of processors, all threads together, change less than wall seconds where other work goes on.
 Prints a table and, with several numbers of ratings, the slope of each stage on log-log axes between the smallest and
 the largest (1 is linear); writes stages.json and stages.png.
 """
@@ -69,9 +70,10 @@ def measure(data: str) -> dict[str, float]:
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         yield
-        found[f"{name}, s"], found[f"{name}, GiB"] = time.perf_counter() - start, peak_memory()
+        found[f"{name}, s"], found[f"{name}, CPU s"] = time.perf_counter() - start, time.process_time() - used
+        found[f"{name}, GiB"] = peak_memory()
 
     settings = TrainSettings()
     with stage("read"):
@@ -98,7 +100,8 @@ def measure(data: str) -> dict[str, float]:
         run = pack(fitted.model, origin, features, prepared, settings, report)
         save_run(replace(run, documents=documents), Path(folder) / "run")
     found["ratings"] = float(len(prepared.ratings))
-    found["all, s"] = sum(found[f"{name}, s"] for name in STAGES if name not in AGAIN)
+    for unit in ("s", "CPU s"):
+        found[f"all, {unit}"] = sum(found[f"{name}, {unit}"] for name in STAGES if name not in AGAIN)
     return found
 
 
@@ -115,9 +118,12 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     """Markdown, one row a stage."""
     lines = []
     for data, values in found.items():
-        lines += [f"\n| {data}: {values['ratings'][0]:,.0f} ratings | seconds | peak GiB |", "| --- | --- | --- |"]
-        lines += [f"| {name} | {shown(values[f'{name}, s'])} | {shown(values[f'{name}, GiB'])} |" for name in STAGES]
-        lines.append(f"| all | {shown(values['all, s'])} | {shown(values['save, GiB'])} |")
+        lines.append(f"\n| {data}: {values['ratings'][0]:,.0f} ratings | seconds | of processors | peak GiB |")
+        lines.append("| --- | --- | --- | --- |")
+        for name in (*STAGES, "all"):
+            memory = values["save, GiB" if name == "all" else f"{name}, GiB"]
+            cells = (values[f"{name}, s"], values[f"{name}, CPU s"], memory)
+            lines.append(f"| {name} | {' | '.join(map(shown, cells))} |")
         lines.append(
             f"\nMSE {shown(values['MSE'])}, NDCG@10 {shown(values['NDCG@10'])}; "
             f"imports alone {median(values['imports, GiB']):.2f} GiB"
@@ -130,7 +136,7 @@ def slopes(found: dict[str, dict[str, list[float]]]) -> dict[str, float]:
     sizes = sorted((values for data, values in found.items() if data.isdigit()), key=lambda v: v["ratings"][0])
     if len(sizes) < 2:
         return {}
-    names = [*(f"{name}, s" for name in STAGES), "all, s", "save, GiB"]
+    names = [*(f"{name}, {unit}" for name in (*STAGES, "all") for unit in ("s", "CPU s")), "save, GiB"]
     more = math.log(sizes[-1]["ratings"][0] / sizes[0]["ratings"][0])
     return {name: math.log(median(sizes[-1][name]) / median(sizes[0][name])) / more for name in names}
 
