@@ -57,7 +57,7 @@ class Connection:
 
     async def ask(self, request: bytes) -> int:
         """The status of the answer."""
-        if self.streams is None:
+        if self.streams is None or self.streams[0].at_eof():  # an idle one is closed after a while
             self.streams = await asyncio.open_connection("127.0.0.1", self.port)
         reader, writer = self.streams
         writer.write(request)
