@@ -23,7 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 BLOCK_BYTES = 1 << 21
-BLOCK_ROWS = 1 << 18
+BLOCK_ROWS = 1 << 17
 SCANNED_BYTES = 1 << 16
 THREADS = 2
 HEAD_ROWS = 10_000
