@@ -176,10 +176,12 @@ def test_metrics_name_nobody(trained: Path, tmp_path: Path) -> None:
     with serving(ServiceSettings(data_folder=tmp_path), trained) as client:
         client.get(f"/v1/books/{WHO}")
         client.get(f"/{WHO}")
+        client.post(f"/{WHO}", headers={"Sec-Fetch-Site": "cross-site"})  # refused before there is a route
         time.sleep(0.2)  # counted once the answer is out
         text = client.get("/metrics").text
     assert 'route="/v1/books/{book_id}"' in text
     assert 'route="/{path:path}"' in text
+    assert 'route="other"' in text
     assert WHO not in text
 
 
