@@ -170,7 +170,7 @@ class Service:
         self.metrics.shelves.observe(len(ratings))
         served = self.models.active
         ratings = tuple((served.book_id(book_id), stars) for book_id, stars in ratings)
-        return Question(ratings, marks, who.reader, n, order, rules or Rules())
+        return Question(ratings, marks, who.reader, ((n, rules or Rules()),), order)
 
     def list_question(self, asked: ListRequest) -> Question:
         """As question(), for a list. Raises ConfigError."""
