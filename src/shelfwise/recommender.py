@@ -112,6 +112,7 @@ class Recommender:
         accept_suggestions: bool = False,
         name: str | None = None,
         limits: Limits | None = None,
+        on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> ImportResult:
         """What an export file of another app, or its bytes, says of books of this catalogue: imports.import_file."""
         return import_file(
@@ -122,6 +123,7 @@ class Recommender:
             accept_suggestions=accept_suggestions,
             name=name,
             limits=limits,
+            on_progress=on_progress,
         )
 
     def read_feedback(self, path: Path, ids: IdSpace | None = None) -> Feedback:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,15 +70,18 @@ def taste_of(recommender: Recommender, item_idx: Indices, stars: Floats) -> Tast
     )
 
 
-def guesses(recommender: Recommender, ratings: list[tuple[str | int, float]]) -> list[float]:
+def guesses(
+    recommender: Recommender, ratings: list[tuple[str | int, float]], beside: Sequence[tuple[str | int, float]] = ()
+) -> list[float]:
     """What each of L known books would have been given, judged by the other ratings alone, stars [L].
 
+    beside  what else is to be judged by
     Long shelves are dealt into FOLDS parts, each guessed from all others.
     """
     n_parts = len(ratings) if len(ratings) <= ALONE else FOLDS
     part = np.arange(len(ratings)) % max(n_parts, 1)
     others = {
-        f"{NOBODY}{one}": [pair for pair, p in zip(ratings, part.tolist(), strict=True) if p != one]
+        f"{NOBODY}{one}": [*beside, *(pair for pair, p in zip(ratings, part.tolist(), strict=True) if p != one)]
         for one in range(n_parts)
     }
     if not others:
