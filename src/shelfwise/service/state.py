@@ -25,6 +25,7 @@ from shelfwise.service.guards import Buckets
 from shelfwise.service.keys import Role, demand, list_keys, role_of
 from shelfwise.service.models import Models, Served
 from shelfwise.service.pages.memory import forget_absent
+from shelfwise.service.pages.view import library_of
 from shelfwise.service.schemas import ListRequest, Who
 from shelfwise.service.search import Search
 from shelfwise.service.settings import ServiceSettings
@@ -108,7 +109,7 @@ class Service:
                 hint="make one: shelfwise keys make NAME --role read; or give --allow-open",
             )
         self.search = Search(self.store)
-        self.models = Models(runs, self.search.prepare)
+        self.models = Models(runs, self._prepare)
         forget = partial(forget_absent, self.store, settings.forget_days)
         self.lists = ListKeeper(self.store, settings.feedback_days, forget)
         self.desk = Desk(self.models, settings.at_once)
@@ -119,6 +120,11 @@ class Service:
         self.importing = anyio.CapacityLimiter(1)  # files at once: they are large, and others wait for lists
         self._roles: dict[str, tuple[float, str, Role]] = {}
         self._private = (0.0, False)
+
+    def _prepare(self, served: Served) -> None:
+        """Work out what a run needs before it may answer."""
+        self.search.prepare(served)
+        library_of(served).prepare()
 
     def close(self) -> None:
         """Answer what waits, and let go of the database."""

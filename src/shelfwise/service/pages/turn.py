@@ -66,13 +66,19 @@ class Turn:
 
     def values(self, **more: Any) -> dict[str, Any]:
         """What every page is given."""
+        settings = self.service.settings
         undo = self.before.text() if self.said and self.form.get("do") not in ("remember", "forget") else ""
         return {
             "visit": self.visit, "shelf": self.visit.text(), "undo": undo, "said": self.said, "look": self.look,
-            "scale": self.library.stars, "pictures": self.service.settings.covers, "library": self.library,
-            "ignored": self.ignored, "kept": self.reader is not None,
-            "can_remember": self.service.settings.remember, "days": self.service.settings.forget_days, "counted": bool(self.service.settings.feedback_days), **more,
+            "scale": self.library.stars, "pictures": settings.covers, "library": self.library,
+            "ignored": self.ignored, "kept": self.reader is not None, "counted": settings.feedback_days > 0,
+            "can_remember": settings.remember, "days": settings.forget_days, **more,
         }  # fmt: skip
+
+    def place(self, pressed: str, stood: str) -> int:
+        """Where to begin, by the button that was pressed, else by where the page stood."""
+        text = self.form.get(pressed) or self.form.get(stood, "")
+        return int(text) if text.isdecimal() and text.isascii() and len(text) < 9 else 0
 
     def card(self, item_idx: int, **more: Any) -> Card:
         """A book, with the visitor's own stars."""

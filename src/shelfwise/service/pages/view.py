@@ -15,10 +15,11 @@ from shelfwise.errors import BadValueError, UnknownBookError
 from shelfwise.models.blocks import describe
 from shelfwise.reasons import Why
 from shelfwise.recommender import NEW_READER
+from shelfwise.rules import Rules
 from shelfwise.service.models import Served
 from shelfwise.service.pages.cards import bare_title
 from shelfwise.service.pages.grid import telling_books
-from shelfwise.service.pages.taste import Crowd, guesses, taste_of
+from shelfwise.service.pages.taste import Crowd, Taste, guesses, taste_of
 from shelfwise.service.pages.texts import say, stars_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 MOST_LANGUAGES, MOST_TAGS, SHOWN_TAGS = 30, 150, 8
 SIMILAR, MOVES, LEAST_MOVE = 8, 6, 0.02
-MOST_GUESSED = 500  # ratings: beyond that a shelf is shown without guesses
 COUNTING = ("ignore", "did-not-finish")  # marks that change what is judged by
 KEPT = 2
 
@@ -43,6 +43,14 @@ class Library:
         self.stars: list[float] = whole if len(whole) > 1 else scale.values.tolist()
         self._making, self._made = threading.Lock(), None  # type: tuple[threading.Lock, Crowd | None]
         self.stars_by_text = {f"{value:g}": value for value in scale.values.tolist()}
+
+    def prepare(self) -> None:
+        """Work out now what the first visitors would have to wait for."""
+        self.grid(0, 1, set())
+        _ = self.tags, self.languages, self._crowd, self.recommender.book_index
+        rules = Rules(list="continue", first_unread=True, per_author=1, diversity=0.1)
+        book_id = self.catalogue.vocabulary.ids[0]
+        self.recommender.recommend(ratings=[(book_id, self.scale.high)], n=1, rules=rules, why=True)
 
     # Books by their ids as text.
 
@@ -173,21 +181,23 @@ class Library:
 
     # The shelf.
 
-    def shelf(self, known: Mapping[str, float], judged: Mapping[str, float]) -> dict[str, Any]:
-        """Own ratings, newest first, each with what would have been guessed; and the taste they show.
+    def shelf(
+        self, known: Mapping[str, float], judged: Mapping[str, float], start: int, n: int
+    ) -> tuple[list[tuple[int, float | None]], Taste | None]:
+        """n of the own ratings, from a place on, newest first, each with what would have been guessed; and the taste
+        that all show.
 
         judged  those of them that are used, and what was not finished
         """
+        rows = list(known)[::-1][start : start + n]
+        asked = [book for book in rows if book in judged]
+        guessed = guesses(self.recommender, self.pairs(judged), [self.served.book_id(book) for book in asked])
+        by_book = dict(zip(asked, guessed, strict=True)) if len(judged) > 1 else {}
         used = {book: stars for book, stars in known.items() if book in judged}
-        pairs, beside = self.pairs(used), self.pairs({b: stars for b, stars in judged.items() if b not in known})
-        guessed: list[float] = []
-        if 1 < len(pairs) <= MOST_GUESSED:
-            guessed = guesses(self.recommender, pairs, beside)
-        by_book = dict(zip(used, guessed, strict=False))
-        rated = [(self.index(book), by_book.get(book)) for book in known]
-        items = self.catalogue.vocabulary.find([book for book, _ in pairs])
-        stars = np.array([s for _, s in pairs], dtype=np.float32)
-        return {"rated": rated[::-1], "taste": taste_of(self.recommender, items, stars) if pairs else None}
+        items = self.catalogue.vocabulary.find([book for book, _ in self.pairs(used)])
+        stars = np.array(list(used.values()), dtype=np.float32)
+        taste = taste_of(self.recommender, items, stars) if used else None
+        return [(self.index(book), by_book.get(book)) for book in rows], taste
 
 
 def _moves(why: Why, unfinished: set[str]) -> list[tuple[bool, str, str]]:

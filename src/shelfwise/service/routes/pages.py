@@ -33,6 +33,7 @@ from shelfwise.service.state import Service, service_of
 
 UPLOADS = "/import"
 GRID, FOUND = 24, 12
+ROWS = 25  # of the shelf at once
 MOST_SHARED = 50
 
 
@@ -59,9 +60,8 @@ def _page(request: Request, template: str, turn: Turn, address: str | None, **va
 @router.post("/")
 def start(request: Request, turn: Here) -> Response:
     """Bring a shelf, or rate a few books."""
-    more, start_at = turn.form.get("more", ""), turn.form.get("from", "")
-    place = int(more or start_at) if (more or start_at).isdecimal() and len(more or start_at) < 9 else 0
-    shown = set() if more else _names(turn.form.get("shown", ""))  # they stay, so that nothing jumps away
+    place = turn.place("more", "from")
+    shown = set() if "more" in turn.form else _names(turn.form.get("shown", ""))  # they stay, so that nothing jumps
     grid = [turn.card(idx) for idx in turn.library.grid(place, GRID, set(turn.visit.ratings) - shown)]
     return _page(
         request, "start.html", turn, "/", here="start", grid=grid, place=place, n_rated=len(turn.visit.ratings),
@@ -162,13 +162,16 @@ def book(request: Request, book_id: str, turn: Here) -> Response:
 @router.post("/shelf")
 def shelf(request: Request, turn: Here) -> Response:
     """The visitor's own ratings, what they tell, and what can be done with them."""
-    told = turn.library.shelf(turn.known, turn.judged)
-    rated = [(turn.card(idx), guess) for idx, guess in told.pop("rated")]
-    marked = [(action, subject, turn.library.name_of(action, subject)) for action, subject in turn.visit.marks]
-    strangers, restore = len(turn.visit.ratings) - len(turn.known), request.method == "GET"
+    n_rated = len(turn.known)
+    row = min(turn.place("to_row", "row"), max(n_rated - 1, 0) // ROWS * ROWS)  # of a page that may be gone
+    rows, taste = turn.library.shelf(turn.known, turn.judged, row, ROWS)
+    rated = [(turn.card(idx), guess) for idx, guess in rows]
+    marks = turn.visit.marks[::-1][: None if "all_marks" in turn.form else ROWS]
+    marked = [(action, subject, turn.library.name_of(action, subject)) for action, subject in marks]
     return _page(
         request, "shelf.html", turn, "/shelf",
-        here="shelf", rated=rated, marked=marked, strangers=strangers, restore=restore, **told,
+        here="shelf", rated=rated, n_rated=n_rated, row=row, rows=ROWS, marked=marked, taste=taste,
+        strangers=len(turn.visit.ratings) - n_rated, restore=request.method == "GET",
     )  # fmt: skip
 
 
