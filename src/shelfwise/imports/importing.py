@@ -63,6 +63,7 @@ class ImportResult:
     """All that a file says.
 
     source   the app, and the generation of its files; notes  what is to be known of the file as a whole
+    missing  columns that such a file usually has, and this one has not
     rows     as in the file; marks and ratings  of books, each work once
     """
 
@@ -74,6 +75,7 @@ class ImportResult:
     notes: tuple[str, ...] = ()
     ratings: tuple[tuple[Id, float], ...] = ()
     marks: tuple[tuple[Action, Id], ...] = ()
+    missing: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
 
     def of(self, *outcomes: Outcome) -> Iterator[ImportedRow]:
@@ -135,6 +137,7 @@ def import_file(  # noqa: PLR0913 - all that an import may depend on, by name
         notes=tuple(_notes(file, counts, scale)),
         ratings=tuple(_ratings(merged)),
         marks=tuple(_marks(merged, index)),
+        missing=tuple(file.header.missing),
         counts=counts,
     )
 

@@ -41,6 +41,7 @@ TEXTS: dict[str, str] = {
     "rate": "Rate {title}",
     "stars of": "{n} of {most} stars",
     "by": "by {authors}",
+    "before christ": "{year} BC",
     "volume": "{series}, no. {number}",
     "expected": "You would probably give it {low} to {high} stars",
     "expected one": "You would probably give it {low} stars",
@@ -55,7 +56,7 @@ TEXTS: dict[str, str] = {
     # The list.
     "next": "What to read next",
     "next few": "So far this rests on {n}. Every rating makes it better.",
-    "next none": "You have not rated anything yet, so these are books that most people like.",
+    "next none": "You have not rated anything yet, so these are the books that their readers like best.",
     "best": "Best for you",
     "continue": "Continue a series",
     "continue none": "No series that you like has a next volume here.",
@@ -100,7 +101,6 @@ TEXTS: dict[str, str] = {
     "did remember": "This server now remembers your shelf.",
     "did forget": "This server has forgotten your shelf. It is still in this browser.",
     # A book.
-    "series": "Series",
     "why": "Why, or why not",
     "why text": "What your own ratings say of it.",
     "why nothing": "Nothing on your shelf is much like it.",
@@ -160,6 +160,10 @@ TEXTS: dict[str, str] = {
     "import from": "{source}.",
     "import counts": "{rows} rows: {matched} found, {review} for you to decide, {missing} not among the books here, "
     "{unreadable} unreadable.",
+    "import columns": "Such a file usually has more columns: {names}. It was read without them.",
+    "import rounded": "Ratings that are finer than stars here, and were rounded: {n}.",
+    "import stars-unread": "Ratings that are no stars: {n}. These books count as read.",
+    "import isbn-unread": "ISBNs that are not right, and were not used: {n}.",
     "import use": "Put these on my shelf",
     "import back": "Take another file",
     "import nothing": "No book of this file is among the books here. You can still rate a few.",
