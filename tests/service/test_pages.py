@@ -419,25 +419,35 @@ def test_no_list_is_kept_where_none_are_wanted(trained: Path, tmp_path: Path) ->
         assert client.app.state.service.store.counts()["lists"] == 0
 
 
-def test_a_shelf_that_nobody_comes_back_for_is_forgotten(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    store, day, start = client.app.state.service.store, 86_400, time.time()
-    page = client.post("/shelf", data={"shelf": SHELF}).text
-    assert "If you do not come back for 365 days, it is deleted here." in page
-    press(client, "/shelf", "remember")
-    store.add_reader("of an app")
+def test_a_shelf_that_nobody_comes_back_for_is_forgotten(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day, start = 86_400, time.time()
     at = lambda days: monkeypatch.setattr(time, "time", lambda: start + days * day)  # noqa: E731
-    at(300)
-    assert visit_of(client.get("/shelf").text) == Visit(RATINGS)  # a visit: it counts from now
-    at(600)
-    forget_absent(store, 365, time.time())
-    assert visit_of(client.get("/shelf").text) == Visit(RATINGS)
-    at(966)
-    assert visit_of(client.get("/shelf").text) == Visit()  # even before it is swept
-    forget_absent(store, 0, time.time())
-    assert kept(store)["ratings"] == 3
-    forget_absent(store, 365, time.time())
-    assert kept(store) == {"readers": 1, "ratings": 0, "marks": 0}  # an app's readers stay
-    store.erase("of an app")
+    with serving(ServiceSettings(data_folder=tmp_path), trained) as client:
+        service = client.app.state.service
+        service.lists.close()  # which would sweep by this clock
+        store = service.store
+        page = client.post("/shelf", data={"shelf": SHELF}).text
+        assert "If you do not come back for 365 days, it is deleted here." in page
+        press(client, "/shelf", "remember")
+        token = client.cookies["shelfwise-reader"]
+        store.add_reader("of an app")
+        at(300)
+        assert visit_of(client.get("/shelf").text) == Visit(
+            RATINGS
+        )  # a visit: it counts from now, and so does the cookie
+        at(600)
+        forget_absent(store, 365, time.time())
+        assert visit_of(client.get("/shelf").text) == Visit(RATINGS)
+        at(966)
+        mine = {"Cookie": f"shelfwise-reader={token}"}
+        assert visit_of(client.get("/shelf", headers=mine).text) == Visit()  # even before it is swept
+        forget_absent(store, 0, time.time())
+        assert kept(store)["ratings"] == 3
+        forget_absent(store, 365, time.time())
+        assert kept(store) == {"readers": 1, "ratings": 0, "marks": 0}  # an app's readers stay
+        at(0)
 
 
 def test_faults_before_any_route_are_pages_too(client: httpx.Client) -> None:

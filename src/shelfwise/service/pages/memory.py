@@ -19,9 +19,14 @@ DAY = 86_400
 LONGEST = 400  # days that browsers hold a cookie at most
 
 
+def token_of(request: Request) -> str:
+    """What the cookie holds; it is given again with each page, so that it lasts as long as the shelf does."""
+    return request.cookies.get(COOKIE, "")
+
+
 def reader_of(request: Request) -> str | None:
     """The id under which a visitor's shelf is kept, if they have asked for that: it does not tell the token."""
-    token = request.cookies.get(COOKIE, "")
+    token = token_of(request)
     return _reader(token) if 20 <= len(token) <= 100 else None
 
 

@@ -16,7 +16,7 @@ from shelfwise.service.models import Served
 from shelfwise.service.pages.cards import Card, card
 from shelfwise.service.pages.importing import take
 from shelfwise.service.pages.look import Look
-from shelfwise.service.pages.memory import follow, reader_of, recall, remember
+from shelfwise.service.pages.memory import follow, reader_of, recall, remember, token_of
 from shelfwise.service.pages.texts import say, stars_text
 from shelfwise.service.pages.view import Library, library_of
 from shelfwise.service.pages.visit import Visit, after, moved
@@ -24,7 +24,7 @@ from shelfwise.service.state import Service, service_of
 
 MOST_FIELDS = 150_000
 ALONE = ("undo", "clear", "remember", "forget", "take")  # buttons that are about no book
-SAYING = ("shelf", "undo", "do", "imported")  # fields that only a form may send: a link says nothing
+SAYING = ("shelf", "undo", "do", "imported", "lists")  # fields that only a form may send: a link says nothing
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _read(request: Request, body: bytes) -> Turn:
     visit, said = _said(before, shown, form, library)
     turn = Turn(
         service, served, library, form, before, check(visit, service), Look.read(form), said,
-        None if kept is None else reader,
+        None if kept is None else reader, token_of(request) if kept is not None else None,
     )  # fmt: skip
     return turn if request.method != "POST" else _kept(turn, kept, reader, on_shelf=request.url.path == "/shelf")
 
