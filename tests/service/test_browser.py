@@ -99,6 +99,12 @@ class Visitor:
     def see(self, words: str) -> None:
         sync_api.expect(self.page.get_by_text(words).first).to_be_visible()
 
+    def unfold(self) -> None:
+        """Open whatever is folded, as a reader would."""
+        folded = self.page.locator("details:not([open]) > summary")
+        while folded.count():
+            folded.first.click()
+
     def check(self, name: str) -> None:
         """No complaint, nothing from elsewhere, no barrier that axe finds, nothing wider than the screen; a picture."""
         found = axe.Axe().run(self.page).response["violations"]
@@ -426,8 +432,7 @@ def test_an_export_of_each_app_comes_through_to_a_list(browser: Any, library: ht
     page.set_input_files("#file", FIXTURES / name)
     visitor.see(f"{EXPORTS[name]} rows:")
     visitor.check(f"import-{name}")
-    for summary in page.locator("details:not([open]) summary").all():
-        summary.click()
+    visitor.unfold()
     rows = page.locator("fieldset.choice").count() + page.locator("details li").count()
     assert rows == EXPORTS[name]  # every row is accounted for
     visitor.press(TEXTS["import use"])
@@ -499,11 +504,10 @@ def test_scripts_in_reviews_shelves_and_names_of_files_do_not_run(
         file = {"name": name, "mimeType": "text/csv", "buffer": text.getvalue().encode()}
         visitor.page.set_input_files("#file", files=[file])
         visitor.see("8 rows:")
-        for summary in visitor.page.locator("details:not([open]) summary").all():
-            summary.click()
+        visitor.unfold()
         visitor.check("import-of-strangers")
         for choice in visitor.page.locator("fieldset.choice").all():
-            choice.locator("input").first.check()
+            choice.get_by_role("radio").first.check()
         visitor.press(TEXTS["import use"])
         visitor.see(TEXTS["best"])
         visitor.press(TEXTS["nav shelf"])

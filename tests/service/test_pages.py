@@ -496,7 +496,7 @@ def test_a_store_that_fails_is_told_and_asked_again(client: httpx.Client, monkey
     assert kept(store)["readers"] == 0
 
 
-def test_a_long_file_says_how_far_it_is(client: httpx.Client) -> None:
+def test_a_long_file_says_how_far_it_is(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
 
     class Watch(dict[str, tuple[int, int]]):
@@ -506,7 +506,7 @@ def test_a_long_file_says_how_far_it_is(client: httpx.Client) -> None:
             assert client.get(f"/import/{ticket}").text == f"Reading your file: {rows[0]} of {rows[1]} rows …"
 
     service = client.app.state.service
-    service.rows_read = Watch()
+    monkeypatch.setattr(service, "rows_read", Watch())
     sent(client, FILE + "A stranger,Nobody,,4,read\n" * 146, ticket="mine")
     assert seen == [(0, 150), (50, 150), (100, 150)]
     assert client.get("/import/mine").text == TEXTS["reading"]
