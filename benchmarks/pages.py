@@ -89,6 +89,10 @@ def main() -> None:
             assert book is not None
             data = hidden(page) | {"do": f"rate:4:{book[1]}"}
             page = timed("each change", lambda data=data: client.post("/next", data=data, headers=part))
+        dials = {"look": "1", "variety": "2", "fame": "-2", "first_unread": "on", "one_author": "on"}
+        for _ in range(max(options.changes // 5, 1)):
+            data = hidden(page) | dials
+            timed("each turn of a dial", lambda data=data: client.post("/next", data=data, headers=part))
         shelf = hidden(page)["shelf"]
         for path in ("/", "/next", "/book/1", "/shelf"):
             whole = timed(f"page {path}", lambda path=path: client.post(path, data={"shelf": shelf}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_pla
 from shelfwise.rules.feedback import Mark
 from shelfwise.rules.files import read_feedback
 from shelfwise.rules.group import GroupRule, group_list
-from shelfwise.rules.plan import OnShort, Plan, ignore_short
+from shelfwise.rules.plan import OnShort, Plan, Shortfall, ignore_short
 from shelfwise.rules.plan import explain as explain_short
 
 # What a reader given in a request is called in the answer.
@@ -112,6 +112,7 @@ class Recommender:
         accept_suggestions: bool = False,
         name: str | None = None,
         limits: Limits | None = None,
+        on_progress: Callable[[int, int], None] = lambda *_: None,
     ) -> ImportResult:
         """What an export file of another app, or its bytes, says of books of this catalogue: imports.import_file."""
         return import_file(
@@ -122,6 +123,7 @@ class Recommender:
             accept_suggestions=accept_suggestions,
             name=name,
             limits=limits,
+            on_progress=on_progress,
         )
 
     def read_feedback(self, path: Path, ids: IdSpace | None = None) -> Feedback:
@@ -317,48 +319,79 @@ class Recommender:
         why         adds reasons: a list of code, text, contribution (stars) and book_id, of the book that is named
         on_short    told why, for each reader whose list holds fewer than n books
         """
-        _check_length(n)
+        blocks = self.recommend_lists(
+            [(n, rules or Rules())],
+            reader_ids,
+            shelf,
+            feedback=feedback,
+            why=why,
+            ranges=ranges,
+            on_progress=on_progress,
+            on_short=lambda reader, _, missing: on_short(reader, missing),
+        )
+        for (frame,) in blocks:
+            yield frame
+
+    def recommend_lists(  # noqa: PLR0913 - as recommend_all
+        self,
+        wanted: Sequence[tuple[int, Rules]],
+        reader_ids: pl.Series | None = None,
+        shelf: OutsideRatings | None = None,
+        *,
+        feedback: Feedback | None = None,
+        why: bool = False,
+        ranges: bool = False,
+        on_progress: Progress = silent,
+        on_short: Callable[[Id, int, Shortfall], None] = lambda *_: None,
+    ) -> Iterator[tuple[pl.DataFrame, ...]]:
+        """As recommend_all, several lists for each reader: one frame for each of `wanted`, so many books by such rules.
+
+        Each shelf is folded in once, and reasons are worked out together, which is most of what a long shelf costs.
+        on_short is also told which of `wanted` is short.
+        """
+        for n, _ in wanted:
+            _check_length(n)
         reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
         view = self._view(reader_ids, shelf, feedback)
-        plan = self.plan(rules or Rules())
-        rows = np.arange(len(reader_ids))
-        done = 0
-        for block, readers in reader_blocks(
-            self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK
-        ):
+        plans = [(n, self.plan(rules)) for n, rules in wanted]
+        rows, done = np.arange(len(reader_ids)), 0
+        blocks = reader_blocks(self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK)
+        for block, readers in blocks if len(rows) else [(rows, self.run.model.fold_in(Shelves.empty(0)))]:
             histories = view.histories.take(block)
-            books, scores = self._lists(readers, histories, plan, n)
-            filled = books >= 0
-            for short in np.flatnonzero(~filled.all(axis=1)).tolist():
-                missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
-                on_short(reader_ids[int(block[short])], missing)
-            place = np.nonzero(filled)[0]
-            stars, low_and_high = self._stars(readers, place, books[filled], ranges=ranges)
-            frame = self._list_frame(
-                reader_ids.gather(block[place]),
-                rank=np.nonzero(filled)[1] + 1,
-                books=books[filled],
-                scores=scores[filled],
-                stars=stars,
-            ).hstack(low_and_high)
-            if why:
-                frame = frame.hstack([reasons_column(self._speaker, self.run.model, readers, books)])
-            yield frame
+            lists = [self._lists(readers, histories, plan, n) for n, plan in plans]
+            for place, ((n, plan), (books, _)) in enumerate(zip(plans, lists, strict=True)):
+                filled = books >= 0
+                for short in np.flatnonzero(~filled.all(axis=1)).tolist():
+                    missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
+                    on_short(reader_ids[int(block[short])], place, missing)
+            yield self._frames(reader_ids.gather(block), readers, lists, why=why, ranges=ranges)
             done += len(block)
             on_progress("recommend", done, len(rows))
-        if not len(rows):
-            none = np.zeros(0, dtype=np.int32)
-            frame = self._list_frame(
-                reader_ids, rank=rows, books=none, scores=none.astype("f4"), stars=none.astype("f4")
-            )
-            if ranges:
-                frame = frame.with_columns(
-                    pl.lit(None, pl.Float32).alias("low"), pl.lit(None, pl.Float32).alias("high")
-                )
-            if why:
-                nobody = self.run.model.fold_in(Shelves.empty(0))
-                frame = frame.with_columns(reasons_column(self._speaker, self.run.model, nobody, none.reshape(0, n)))
-            yield frame
+
+    def _frames(
+        self, users: pl.Series, readers: Readers, lists: Sequence[tuple[Indices, Floats]], *, why: bool, ranges: bool
+    ) -> tuple[pl.DataFrame, ...]:
+        """The lists of a block of U readers, (books, scores) int32 and float32 [U, n] each, as tables."""
+        books, scores = (np.concatenate(both, axis=1) for both in zip(*lists, strict=True))
+        lengths = [one.shape[1] for one, _ in lists]
+        filled = books >= 0
+        row, column = np.nonzero(filled)
+        which, rank = np.repeat(np.arange(len(lists)), lengths), np.concatenate([np.arange(n) + 1 for n in lengths])
+        listed, catalogue = books[filled], self.run.catalogue
+        stars, low_and_high = self._stars(readers, row, listed, ranges=ranges)
+        frame = pl.DataFrame(
+            {
+                "user_id": users.gather(row),
+                "rank": rank[column].astype(np.int32),
+                "book_id": catalogue.vocabulary.take(listed),
+                "title": catalogue.titles(pl.Series(listed)),
+                "score": scores[filled],
+                "stars": stars,
+            }
+        ).hstack(low_and_high)
+        if why:
+            frame = frame.hstack([reasons_column(self._speaker, self.run.model, readers, books)])
+        return tuple(frame.filter(which[column] == place) for place in range(len(lists)))
 
     def recommend_group(  # noqa: PLR0913 - as recommend_all
         self,
@@ -471,19 +504,6 @@ class Recommender:
         found = describe(chances, model.scale)
         columns = [pl.Series(name, found[name], dtype=pl.Float32) for name in ("low", "high")]
         return model.scale.clip(chances @ model.scale.values), columns
-
-    def _list_frame(self, users: pl.Series, *, rank: Rows, books: Indices, **columns: Any) -> pl.DataFrame:
-        catalogue = self.run.catalogue
-        return pl.DataFrame(
-            {
-                "user_id": users,
-                "rank": rank.astype(np.int32),
-                "book_id": catalogue.vocabulary.take(books),
-                "title": catalogue.titles(pl.Series(books)),
-                "score": columns["scores"],
-                "stars": columns["stars"],
-            }
-        )
 
     def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None, feedback: Feedback | None = None) -> _View:
         """What is known of the given readers: the run's ratings, the newer ones of `shelf`, and their feedback."""

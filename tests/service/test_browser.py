@@ -5,6 +5,8 @@ Skipped, aloud, where there is none, unless SHELFWISE_BROWSER is 'required'. Scr
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -96,6 +98,12 @@ class Visitor:
 
     def see(self, words: str) -> None:
         sync_api.expect(self.page.get_by_text(words).first).to_be_visible()
+
+    def unfold(self) -> None:
+        """Open whatever is folded, as a reader would."""
+        folded = self.page.locator("details:not([open]) > summary")
+        while folded.count():
+            folded.first.click()
 
     def check(self, name: str) -> None:
         """No complaint, nothing from elsewhere, no barrier that axe finds, nothing wider than the screen; a picture."""
@@ -379,3 +387,154 @@ def test_the_operators_view(browser: Any, run: Path, smaller: Path, tmp_path: Pa
         sync_api.expect(page.locator("h1").first).to_be_visible()
         assert visitor.complaints == []
         visitor.context.close()
+
+
+# An export of each app, as a newcomer with a phone would bring it.
+
+FIXTURES = Path(__file__).parents[1] / "imports" / "fixtures"
+EXPORTS = {
+    "goodreads-before-2022.csv": 6,
+    "goodreads-2026.csv": 2,
+    "storygraph.csv": 7,
+    "librarything.tsv": 5,
+    "hardcover.csv": 4,
+}
+TITLES = (
+    "The Hunger Games", "The Hobbit", "The Count of Monte Cristo", "Les Misérables", "Good Omens", "Anna Karenina",
+    "Emma", "Don Quixote",
+)  # fmt: skip
+AUTHORS = (
+    "Suzanne Collins", "J.R.R. Tolkien", "Alexandre Dumas", "Victor Hugo", "Terry Pratchett", "Leo Tolstoy",
+    "Jane Austen", "Miguel de Cervantes",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A service that has most of the books that the exports name."""
+    folder = tmp_path_factory.mktemp("library")
+    world = write_world(folder / "world")
+    lines = (world / "books.csv").read_text().splitlines()
+    for place, (title, author) in enumerate(zip(TITLES, AUTHORS, strict=True), start=1):
+        lines[place] = f'{place},"{title}",{author},{1900 + place}'
+    (world / "books.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    save_run(train_on(world), folder / "run")
+    with serving(ServiceSettings(data_folder=folder / "data"), folder / "run") as client:
+        yield client
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_of_each_app_comes_through_to_a_list(browser: Any, library: httpx.Client, name: str) -> None:
+    visitor = Visitor(browser, library, "phone")
+    page = visitor.page
+    page.goto("/")
+    visitor.see(TEXTS["drop"])
+    page.set_input_files("#file", FIXTURES / name)
+    visitor.see(f"{EXPORTS[name]} rows:")
+    visitor.check(f"import-{name}")
+    visitor.unfold()
+    rows = page.locator("fieldset.choice").count() + page.locator("details li").count()
+    assert rows == EXPORTS[name]  # every row is accounted for
+    visitor.press(TEXTS["import use"])
+    visitor.see(TEXTS["best"])
+    sync_api.expect(page.locator(".listed").first).to_be_visible()
+    assert page.locator("#just-said").inner_text().startswith(tuple("123456789"))
+    visitor.press(TEXTS["nav shelf"])
+    visitor.see(TEXTS["download"])
+    visitor.context.close()
+
+
+def test_a_file_of_none_of_the_books_is_no_dead_end(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/")
+    file = {"name": "mine.csv", "mimeType": "text/csv", "buffer": b"Title,Author,Rating\nWho knows,Nobody,4\n"}
+    page.set_input_files("#file", files=[file])
+    visitor.see(TEXTS["import nothing"])
+    visitor.press(TEXTS["rate few"])
+    visitor.rate(2)
+    visitor.press(TEXTS["to list"])
+    visitor.see(TEXTS["best"])
+
+
+def test_a_file_that_is_no_export_is_told_and_loses_nothing(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/")
+    visitor.rate(2)
+    for buffer in (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"a,b\n1,2\n"):
+        page.set_input_files("#file", files=[{"name": "mine.csv", "mimeType": "text/csv", "buffer": buffer}])
+        visitor.see(TEXTS["sorry"])
+        visitor.check("sorry")
+        visitor.press(TEXTS["home"])
+        visitor.see("You have rated 2 books")
+
+
+def test_a_file_that_is_too_large_is_not_even_sent(visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto("/")
+    page.evaluate("document.getElementById('file').dataset.most = '10'")
+    buffer = b"Title,Author\nThe dragons of 1,Author 0\n"
+    page.set_input_files("#file", files=[{"name": "mine.csv", "mimeType": "text/csv", "buffer": buffer}])
+    visitor.see("This file is too large")
+    assert page.url.endswith("/")
+    visitor.check("too-large")
+
+
+# Strangers.
+
+BAD = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(2)>',
+    "javascript:alert(3)",
+    "</title><svg onload=alert(6)>",
+]
+
+
+def test_scripts_in_reviews_shelves_and_names_of_files_do_not_run(
+    browser: Any, client: httpx.Client, tmp_path: Path
+) -> None:
+    text = io.StringIO()
+    out = csv.writer(text)
+    out.writerow("Book Id,Title,Author,My Rating,Bookshelves,Exclusive Shelf,My Review,Private Notes".split(","))
+    for place, bad in enumerate(BAD):
+        out.writerow([place, bad, bad, 4, bad, bad, bad, bad])
+        out.writerow([bad, f"The {('dragons', 'harbour')[place % 2]} of {place + 1}", "", bad, bad, bad, bad, bad])
+    for name in ("<img src=x onerror=alert(8)>.csv", 'a"><script>alert(9)<.csv'):
+        visitor = Visitor(browser, client, "phone")
+        visitor.page.goto("/")
+        file = {"name": name, "mimeType": "text/csv", "buffer": text.getvalue().encode()}
+        visitor.page.set_input_files("#file", files=[file])
+        visitor.see("8 rows:")
+        visitor.unfold()
+        visitor.check("import-of-strangers")
+        for choice in visitor.page.locator("fieldset.choice").all():
+            choice.get_by_role("radio").first.check()
+        visitor.press(TEXTS["import use"])
+        visitor.see(TEXTS["best"])
+        visitor.press(TEXTS["nav shelf"])
+        visitor.see(TEXTS["download"])
+        visitor.check("shelf-of-strangers")
+        visitor.context.close()
+
+
+def test_another_site_can_press_no_button(browser: Any, client: httpx.Client) -> None:
+    visitor = Visitor(browser, client, "desk")
+    page, there = visitor.page, visitor.address.rstrip("/")
+    page.goto("/")
+    visitor.rate(2)
+    visitor.press(TEXTS["nav shelf"])
+    visitor.press(TEXTS["remember"])
+    visitor.see(TEXTS["did remember"])
+    form = f"<form method=post action={there}/shelf><input name=do value=clear></form>"
+    form += "<script>document.forms[0].submit()</script>"
+    other = visitor.context.new_page()
+    other.route("http://evil.example/", lambda route: route.fulfill(body=form, content_type="text/html"))
+    with other.expect_response(f"{there}/shelf") as waiting:
+        other.goto("http://evil.example/")
+    assert waiting.value.status == 403
+    other.close()
+    page.goto("/shelf")
+    visitor.see(TEXTS["forget"])
+    assert len(visitor.shelf()) == 2
+    visitor.press(TEXTS["clear"])
+    visitor.see(TEXTS["did clear"])
+    visitor.context.close()

@@ -6,7 +6,7 @@ row that was read last counts, of its statuses the one that is furthest along (d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ MARKS: dict[Status, Action | None] = {
     "other": None,
 }
 ALONG = {status: place for place, status in enumerate(reversed(MARKS))}
+ROWS_A_WORD = 50
 NEITHER = "none"  # in the place of a book: the row is of no book of the catalogue
 
 
@@ -62,6 +63,7 @@ class ImportResult:
     """All that a file says.
 
     source   the app, and the generation of its files; notes  what is to be known of the file as a whole
+    missing  columns that such a file usually has, and this one has not
     rows     as in the file; marks and ratings  of books, each work once
     """
 
@@ -73,6 +75,7 @@ class ImportResult:
     notes: tuple[str, ...] = ()
     ratings: tuple[tuple[Id, float], ...] = ()
     marks: tuple[tuple[Action, Id], ...] = ()
+    missing: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
 
     def of(self, *outcomes: Outcome) -> Iterator[ImportedRow]:
@@ -85,7 +88,7 @@ class ImportResult:
         return self.of("review", "not-in-catalogue", "unreadable")
 
 
-def import_file(
+def import_file(  # noqa: PLR0913 - all that an import may depend on, by name
     content: Path | str | bytes,
     index: BookIndex,
     scale: Scale,
@@ -94,19 +97,24 @@ def import_file(
     accept_suggestions: bool = False,
     name: str | None = None,
     limits: Limits | None = None,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> ImportResult:
     """Read an export file, or its bytes, and match it to a catalogue. Nothing is stored.
 
     scale    of the stars wanted: those of the run
     choices  what the reader decided, by row number
     accept_suggestions  take the book for what it is most likely to be where nothing but an unknown ISBN speaks against
+    on_progress  told from time to time how many rows are done, of how many
     Raises MissingDataError, TooLargeError, FormatError, MissingColumnError; UnknownBookError and BadValueError for
     choices that do not fit.
     """
     file = ExportFile(content, name, limits, scale)
     left = dict(choices or {})
     rows: list[ImportedRow] = []
-    for entry in list(file):  # all of them, so that too many are refused before any is matched
+    entries = list(file)  # all of them, so that too many are refused before any is matched
+    for place, entry in enumerate(entries):
+        if place % ROWS_A_WORD == 0:
+            on_progress(place, len(entries))
         match = index.match(entry)
         choice = left.pop(entry.row, None)
         if choice is not None:
@@ -129,6 +137,7 @@ def import_file(
         notes=tuple(_notes(file, counts, scale)),
         ratings=tuple(_ratings(merged)),
         marks=tuple(_marks(merged, index)),
+        missing=tuple(file.header.missing),
         counts=counts,
     )
 

@@ -27,12 +27,12 @@ from shelfwise.reasons.explanation import Explanation, explain, stars_of, withou
 @dataclass(frozen=True)
 class _Posterior:
     """One reader met by M books: which L ratings of the shelf the model looks at, their places [L]; parts of k
-    [P, M, L], residuals y [L], (K + noise I)^-1 [L, L]."""
+    [P, M, L], residuals y [L], the Cholesky factor of K + noise I [L, L]."""
 
     kept: Indices
     parts: Tensor
     y: Tensor
-    inverse: Tensor
+    factor: Tensor
 
 
 def _posterior(model: Shelf, shelf: Shelves, books: Indices) -> _Posterior:
@@ -44,7 +44,7 @@ def _posterior(model: Shelf, shelf: Shelves, books: Indices) -> _Posterior:
     )
     wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
     parts = similarities(model.books.traits, model.config.kernel, wanted[None], items[None])[:, 0]
-    return _Posterior(kept, parts * torch.from_numpy(books >= 0)[:, None], y, torch.cholesky_inverse(factor[0]))
+    return _Posterior(kept, parts * torch.from_numpy(books >= 0)[:, None], y, factor[0])
 
 
 @explain.register
@@ -53,7 +53,7 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
     shelf = readers.shelves.take([row])
     met = _posterior(model, shelf, books)
     weights = model.config.kernel
-    moved = (kernel(met.parts, weights) @ met.inverse) * met.y
+    moved = torch.cholesky_solve(kernel(met.parts, weights).T, met.factor).T * met.y
     contributions = _of_whole_shelf(moved, met.kept, shelf)
     about, close = weights.parts()[:2, None, None] * met.parts[:2]
     tags = (about + close) / max(weights.about + weights.close, 1e-9)
@@ -94,8 +94,9 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Floats:
     if n > model.config.longest_shelf:
         return without_each.dispatch(Model)(model, readers, row, books)
     met = _posterior(model, shelf, books)
-    a = met.inverse @ met.y
-    left = a - met.inverse * (a / met.inverse.diagonal())[:, None]  # row j: the weights without rating j
+    inverse = torch.cholesky_inverse(met.factor)
+    a = inverse @ met.y
+    left = a - inverse * (a / inverse.diagonal())[:, None]  # row j: the weights without rating j
     steps = torch.from_numpy(model.scale.steps(shelf.stars))
     others = 1 - torch.eye(n)
     found = np.empty((len(books), n), dtype=np.float32)

@@ -22,29 +22,32 @@ NOBODY = "\0"  # begins the names of those who did not say who they are, as no r
 
 @dataclass(frozen=True)
 class Question:
-    """Who asks for what: ratings as (book id, stars), marks as (action, subject); `reader`, whom the run may know."""
+    """Who asks for what: ratings as (book id, stars), marks as (action, subject); `reader`, whom the run may know.
+
+    lists  those that are wanted, by one look at the ratings: how many books each, and by what rules
+    """
 
     ratings: tuple[tuple[Id, float], ...]
     marks: tuple[tuple[str, str], ...] = ()
     reader: str | None = None
-    n: int = 10
+    lists: tuple[tuple[int, Rules], ...] = ((10, NO_RULES),)
     order: str | None = None
-    rules: Rules = NO_RULES
     why: bool = False
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What questions that can be answered together have in common."""
-        return self.n, self.order, self.rules.model_dump_json(), self.why
+        return tuple((n, rules.model_dump_json()) for n, rules in self.lists), self.order, self.why
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A list: rows of Recommender.recommend_all with ranges; who answered; why it is short, if so; unknown books."""
+    """Lists: of each the rows of Recommender.recommend_all with ranges, and why it is short, if so; who answered;
+    unknown books."""
 
     served: Served
-    rows: list[dict[str, Any]]
-    short: str | None
+    lists: tuple[list[dict[str, Any]], ...]
+    short: tuple[str | None, ...]
     unknown: tuple[str, ...]
 
 
@@ -126,24 +129,28 @@ def answer(served: Served, questions: dict[str, Question]) -> dict[str, Answer]:
     recommender = served.ordered(one.order)
     shelf = recommender.shelves_of({name: question.ratings for name, question in questions.items()})
     marks: list[Mark] = [(name, *mark) for name, question in questions.items() for mark in question.marks]
-    short: dict[Id, str] = {}
-    frames = recommender.recommend_all(
+    short: dict[tuple[Id, int], str] = {}
+    blocks = recommender.recommend_lists(
+        one.lists,
         pl.Series(list(questions), dtype=pl.String),
         shelf,
-        n=one.n,
-        rules=one.rules,
         feedback=recommender.feedback_of(marks) if marks else None,
         why=one.why,
         ranges=True,
-        on_short=lambda reader, missing: short.__setitem__(reader, str(missing)),
+        on_short=lambda reader, place, missing: short.__setitem__((reader, place), str(missing)),
     )
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in questions}
-    for frame in frames:
-        for row in frame.iter_rows(named=True):
-            rows[row["user_id"]].append(row)
+    places = range(len(one.lists))
+    rows: dict[str, tuple[list[dict[str, Any]], ...]] = {name: tuple([] for _ in places) for name in questions}
+    for frames in blocks:
+        for place, frame in enumerate(frames):
+            for row in frame.iter_rows(named=True):
+                rows[row["user_id"]][place].append(row)
     books = recommender.run.catalogue.vocabulary
     unknown = {name: _unknown(books.find(_ids(question)), _ids(question)) for name, question in questions.items()}
-    return {name: Answer(served, rows[name], short.get(name), unknown[name]) for name in questions}
+    return {
+        name: Answer(served, rows[name], tuple(short.get((name, place)) for place in places), unknown[name])
+        for name in questions
+    }
 
 
 def _ids(question: Question) -> list[Id]:

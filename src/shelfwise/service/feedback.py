@@ -2,23 +2,28 @@
 
 Of a list are kept: its id, when it was made, by which run and version, its kind and order, its books, and whose it is
 where the request named a stored reader. Nothing else of the request, and no ratings. What was done with a book is
-counted and changes nothing else: whoever wants a rating to be kept sets it.
+counted and changes nothing else: whoever wants a rating to be kept sets it. Lists of the page are kept alike; of who is
+not remembered no stars.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
 import time
+import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import sqlalchemy as sa
 
+from shelfwise.data.vocabulary import Id
 from shelfwise.errors import BadValueError, NotFoundError, StoreError
+from shelfwise.service.desk import Answer, Question
 from shelfwise.service.store import Store, lists, readers, responses
 
 log = logging.getLogger("shelfwise.service")
@@ -51,12 +56,35 @@ class Response:
     stars: float | None = None
 
 
-class ListKeeper:
-    """Writes lists in batches from a thread of its own, so that answers wait for no disk; deletes them after `days`."""
+def shown_list(
+    question: Question, answer: Answer, place: int, books: Sequence[Id], reader: str | None = None
+) -> ShownList:
+    """What is kept of one of the lists of an answer; `books` are those that were shown of it.
 
-    def __init__(self, store: Store, days: float) -> None:
-        self._store, self.days = store, days
+    reader  the stored reader that it is for, if the question does not name one
+    """
+    order = question.order or getattr(answer.served.recommender.run.model.config, "order", "only")
+    return ShownList(
+        list_id=uuid.uuid4().hex,
+        created=time.time(),
+        model=answer.served.name,
+        version=answer.served.version,
+        kind=f"{question.lists[place][1].list}/{order}",
+        reader_id=question.reader or reader,
+        books=tuple(map(str, books)),
+    )
+
+
+class ListKeeper:
+    """Writes lists in batches from a thread of its own, so that answers wait for no disk; deletes them after `days`.
+
+    sweep  what else is to be deleted from time to time, called with the time now (seconds since 1970)
+    """
+
+    def __init__(self, store: Store, days: float, sweep: Callable[[float], object] = lambda _: None) -> None:
+        self._store, self.days, self._sweep_more = store, days, sweep
         self._waiting: deque[ShownList] = deque(maxlen=WAITING)
+        self._told: deque[tuple[str, Response]] = deque(maxlen=WAITING)
         self._writing = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lists", daemon=True)
@@ -66,6 +94,11 @@ class ListKeeper:
         """Have a list written soon."""
         if self.days:
             self._waiting.append(shown)
+
+    def tell(self, list_id: str, given: Response) -> None:
+        """Have what was done with a book of a list written soon; nothing of a list that is not kept."""
+        if self.days:
+            self._told.append((list_id, given))
 
     def close(self) -> None:
         """Write what waits, then stop."""
@@ -83,6 +116,14 @@ class ListKeeper:
             while self._waiting and self._waiting[0].list_id in written:
                 self._waiting.popleft()
 
+    def _flush_told(self) -> None:
+        """Write what was told. Raises StoreError, and then what is left waits."""
+        while self._told:
+            list_id, given = self._told[0]
+            with contextlib.suppress(NotFoundError, BadValueError):
+                respond(self._store, list_id, [given])
+            self._told.popleft()
+
     def respond(self, list_id: str, given: Sequence[Response]) -> list[Response]:
         """As respond(); of a list that still waits, too."""
         if not self.days:
@@ -90,15 +131,20 @@ class ListKeeper:
         self.flush()
         return respond(self._store, list_id, given)
 
+    def _sweep(self, now: float) -> None:
+        drop_lists(self._store, now - self.days * DAY)
+        self._sweep_more(now)
+
     def _work(self) -> None:
         swept, last = 0.0, False
         while not last:
             last = self._stop.wait(WRITE_SECONDS)
             try:
                 self.flush()
+                self._flush_told()
                 if time.time() - swept > SWEEP_SECONDS:
                     swept = time.time()
-                    drop_lists(self._store, swept - self.days * DAY)
+                    self._sweep(swept)
             except StoreError as error:
                 log.warning("lists not kept", extra={"fields": {"waiting": len(self._waiting), "why": error.message}})
                 last = last or self._stop.wait(1)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shelfwise.errors import KeyRoleError, ShelfwiseError, TooLargeError
@@ -69,10 +70,10 @@ class Guards:
             await self.app(scope, _replay(body, receive), sending)
         except ShelfwiseError as error:
             if not begun:
-                await problem(error)(scope, receive, sending)
+                await problem(Request(scope), error)(scope, receive, sending)
         except TimeoutError:
             if not begun:
-                await too_slow(self.body_seconds)(scope, receive, sending)
+                await too_slow(Request(scope), self.body_seconds)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")

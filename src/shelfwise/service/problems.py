@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): the command line's codes and words, and a status."""
+"""Errors as problem+json (RFC 9457), or of a page as a page: the command line's codes and words, and a status."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from shelfwise import errors
+from shelfwise.service.pages.sorry import sorry
 
 MEDIA_TYPE = "application/problem+json"
+PROGRAMS = ("/v1/", "/healthz", "/readyz", "/metrics", "/openapi.json")  # what programs ask for; all else is pages
 # Errors of these and of classes below them; the first that fits.
 STATUS: tuple[tuple[type[errors.ShelfwiseError], int], ...] = (
     (errors.NotFoundError, 404),
@@ -47,48 +50,57 @@ def status_of(error: errors.ShelfwiseError) -> int:
     return next((status for kind, status in STATUS if isinstance(error, kind)), 500)
 
 
-def problem(error: errors.ShelfwiseError) -> JSONResponse:
+def problem(request: Request, error: errors.ShelfwiseError) -> Response:
     """The answer that an error raised on purpose becomes."""
     status = status_of(error)
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {"Retry-After": "1"} if status in (429, 503) else {}
-    return _answer(status, error.code, error.message, error.hint, headers)
+    return _answer(request, status, error.code, error.message, error.hint, headers)
 
 
-def too_slow(seconds: float) -> JSONResponse:
+def too_slow(request: Request, seconds: float) -> Response:
     """The answer to a request whose body did not arrive in so many seconds."""
     words = f"the request did not arrive within {seconds:g} seconds"
-    return _answer(408, "request", words, "send it in one go", {"Connection": "close"})
+    return _answer(request, 408, "request", words, "send it in one go", {"Connection": "close"})
 
 
-def _answer(status: int, code: str, detail: str, hint: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    title = code.replace("-", " ")
-    body = Problem(title=title, status=status, code=code, detail=detail, hint=hint)
-    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+def _answer(
+    request: Request, status: int, code: str, detail: str, hint: str, headers: dict[str, str] | None = None
+) -> Response:
+    response: Response
+    if request.url.path.startswith(PROGRAMS):
+        body = Problem(title=code.replace("-", " "), status=status, code=code, detail=detail, hint=hint)
+        response = JSONResponse(body.model_dump(), status, media_type=MEDIA_TYPE)
+    else:
+        response = sorry(request, status, code, f"{detail}: {hint}" if hint else detail)
+    response.headers.update(headers or {})
+    return response
 
 
 def add_handlers(app: FastAPI) -> None:
     """Every error of the app as a problem."""
 
     @app.exception_handler(errors.ShelfwiseError)
-    def _ours(_: Request, error: errors.ShelfwiseError) -> JSONResponse:
-        return problem(error)
+    def _ours(request: Request, error: errors.ShelfwiseError) -> Response:
+        return problem(request, error)
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def _invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         shown = "" if isinstance(first.get("input"), (dict, list)) else f" = {str(first.get('input'))[:100]!r}"
-        return _answer(422, "request", f"{where}{shown}: {first['msg']}", "correct the request; see /openapi.json")
+        words = f"{where}{shown}: {first['msg']}"
+        return _answer(request, 422, "request", words, "correct the request; see /openapi.json")
 
     @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> JSONResponse:
+    def _http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
-            return _answer(404, "not-found", f"there is nothing at {request.url.path}", "see /openapi.json")
-        return _answer(error.status_code, "request", str(error.detail), "see /openapi.json", dict(error.headers or {}))
+            return _answer(request, 404, "not-found", f"there is nothing at {request.url.path}", "see /openapi.json")
+        words, headers = str(error.detail), dict(error.headers or {})
+        return _answer(request, error.status_code, "request", words, "see /openapi.json", headers)
 
     @app.exception_handler(Exception)
-    def _unforeseen(_: Request, __: Exception) -> JSONResponse:
-        return _answer(500, "internal", "the service failed; the log says why", "try again, and report it")
+    def _unforeseen(request: Request, _: Exception) -> Response:
+        return _answer(request, 500, "internal", "the service failed; the log says why", "try again, and report it")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -36,6 +36,7 @@ class ServiceSettings(Config):
     feedback_days    for which lists that were answered are kept, with what readers did with them; 0: not at all
     log_ids          whether logs hold the paths of requests, which name readers and books
     remember         whether pages offer to keep a reader's shelf here
+    forget_days      without a visit after which such a shelf is deleted; 0: never
     covers           whether pages show pictures of covers, which browsers then fetch from covers.openlibrary.org
     """
 
@@ -58,6 +59,7 @@ class ServiceSettings(Config):
     feedback_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 90.0
     log_ids: bool = False
     remember: bool = True
+    forget_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 365.0
     covers: bool = False
 
     @property

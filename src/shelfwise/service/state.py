@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from shelfwise.service.feedback import ListKeeper
 from shelfwise.service.guards import Buckets
 from shelfwise.service.keys import Role, demand, list_keys, role_of
 from shelfwise.service.models import Models, Served
+from shelfwise.service.pages.memory import forget_absent
+from shelfwise.service.pages.view import library_of
 from shelfwise.service.schemas import ListRequest, Who
 from shelfwise.service.search import Search
 from shelfwise.service.settings import ServiceSettings
@@ -30,6 +33,7 @@ from shelfwise.service.store import Store
 
 REMEMBERED = 5.0  # seconds that a key's role is known without asking the store: a revoked key ends within that
 LATENCIES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))  # anybody may invent others
 SHELVES = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 
 
@@ -55,7 +59,7 @@ class Metrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""
-        self.seconds.labels(method, route, str(status)).observe(seconds)
+        self.seconds.labels(method if method in METHODS else "other", route, str(status)).observe(seconds)
 
     def latencies(self) -> list[dict[str, Any]]:
         """By route: answers, faults (5xx), and within how many seconds half and 99 % of them came, from the buckets."""
@@ -105,15 +109,22 @@ class Service:
                 hint="make one: shelfwise keys make NAME --role read; or give --allow-open",
             )
         self.search = Search(self.store)
-        self.models = Models(runs, self.search.prepare)
-        self.lists = ListKeeper(self.store, settings.feedback_days)
+        self.models = Models(runs, self._prepare)
+        forget = partial(forget_absent, self.store, settings.forget_days)
+        self.lists = ListKeeper(self.store, settings.feedback_days, forget)
         self.desk = Desk(self.models, settings.at_once)
         self.metrics = Metrics()
         self.buckets = Buckets(settings.rate, settings.burst)
         self.changing = threading.Lock()  # of runs on disk
+        self.rows_read: dict[str, tuple[int, int]] = {}  # of files that are read now: rows done, rows in all
         self.importing = anyio.CapacityLimiter(1)  # files at once: they are large, and others wait for lists
         self._roles: dict[str, tuple[float, str, Role]] = {}
         self._private = (0.0, False)
+
+    def _prepare(self, served: Served) -> None:
+        """Work out what a run needs before it may answer."""
+        self.search.prepare(served)
+        library_of(served).prepare()
 
     def close(self) -> None:
         """Answer what waits, and let go of the database."""
@@ -170,7 +181,7 @@ class Service:
         self.metrics.shelves.observe(len(ratings))
         served = self.models.active
         ratings = tuple((served.book_id(book_id), stars) for book_id, stars in ratings)
-        return Question(ratings, marks, who.reader, n, order, rules or Rules())
+        return Question(ratings, marks, who.reader, ((n, rules or Rules()),), order)
 
     def list_question(self, asked: ListRequest) -> Question:
         """As question(), for a list. Raises ConfigError."""

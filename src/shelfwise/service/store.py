@@ -24,6 +24,7 @@ readers = sa.Table(
     metadata,
     sa.Column("reader_id", sa.String(200), primary_key=True),
     sa.Column("created", sa.Float, nullable=False),
+    sa.Column("seen", sa.Float, nullable=True),  # when a visitor of the page was last here; NULL for other readers
 )
 ratings = sa.Table(
     "ratings",
@@ -85,10 +86,11 @@ FULL = ("disk is full", "database or disk is full", "no space left", "53100", "d
 
 @dataclass(frozen=True)
 class Said:
-    """All that a reader has said: ratings by book id, and marks (action, subject)."""
+    """All that a reader has said: ratings by book id, and marks (action, subject); `seen` as in the table."""
 
     ratings: dict[str, float]
     marks: tuple[tuple[str, str], ...]
+    seen: float | None = None
 
 
 class Store:
@@ -144,11 +146,23 @@ class Store:
 
     # Readers.
 
-    def add_reader(self, reader_id: str) -> bool:
-        """Make a reader; False where there is one of that id already."""
-        statement = self.insert(readers).values(reader_id=reader_id, created=time.time()).on_conflict_do_nothing()
+    def add_reader(self, reader_id: str, *, visits: bool = False) -> bool:
+        """Make a reader; False where there is one of that id already. visits  whether visited() will be told."""
+        now = time.time()
+        row = {"reader_id": reader_id, "created": now, "seen": now if visits else None}
+        statement = self.insert(readers).values(row).on_conflict_do_nothing()
         with self.writing() as connection:
             return connection.execute(statement.returning(readers.c.reader_id)).first() is not None
+
+    def visited(self, reader_id: str) -> None:
+        """Keep that a visitor is here now."""
+        with self.writing() as connection:
+            connection.execute(sa.update(readers).where(readers.c.reader_id == reader_id).values(seen=time.time()))
+
+    def unseen_since(self, moment: float) -> list[str]:
+        """The visitors who were last here before that, seconds since 1970."""
+        with self.reading() as connection:
+            return list(connection.execute(sa.select(readers.c.reader_id).where(readers.c.seen < moment)).scalars())
 
     def rate(self, reader_id: str, given: Sequence[tuple[str, float]]) -> None:
         """Set stars of books, all or none; the last of a repeated book counts. Raises NotFoundError."""
@@ -231,11 +245,11 @@ class Store:
     def said(self, reader_id: str) -> Said:
         """All that a reader has said. Raises NotFoundError."""
         with self.reading() as connection:
-            self._known(connection, reader_id)
+            seen = self._known(connection, reader_id)
             mine = sa.select(ratings.c.book_id, ratings.c.stars).where(ratings.c.reader_id == reader_id)
             actions = sa.select(marks.c.action, marks.c.subject).where(marks.c.reader_id == reader_id)
             stars = {row.book_id: row.stars for row in connection.execute(mine.order_by(ratings.c.book_id))}
-            return Said(stars, tuple((a, s) for a, s in connection.execute(actions.order_by(*marks.c[1:3]))))
+            return Said(stars, tuple((a, s) for a, s in connection.execute(actions.order_by(*marks.c[1:3]))), seen)
 
     def export(self, reader_id: str) -> dict[str, Any]:
         """Everything that is kept of a reader. Raises NotFoundError."""
@@ -298,9 +312,13 @@ class Store:
             self._known(connection, reader_id)
             return connection.execute(sa.delete(table).where(table.c.reader_id == reader_id, which)).rowcount > 0
 
-    def _known(self, connection: sa.Connection, reader_id: str) -> None:
-        if connection.execute(sa.select(readers.c.created).where(readers.c.reader_id == reader_id)).first() is None:
+    def _known(self, connection: sa.Connection, reader_id: str) -> float | None:
+        """When the reader was last seen. Raises NotFoundError."""
+        found = connection.execute(sa.select(readers.c.seen).where(readers.c.reader_id == reader_id)).first()
+        if found is None:
             raise NotFoundError(f"no reader {reader_id!r} is kept here", hint="make it first, or give ratings")
+        seen: float | None = found.seen
+        return seen
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that may say what to do about rows that are there."""

@@ -5,37 +5,59 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import time
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shelfwise.errors import NotFoundError
+from shelfwise.errors import NotFoundError, StoreError
 from shelfwise.service.pages.visit import Visit
 from shelfwise.service.store import Store
 
 COOKIE = "shelfwise-reader"
-YEAR = 365 * 86_400
+DAY = 86_400
+LONGEST = 400  # days that browsers hold a cookie at most
+
+
+def token_of(request: Request) -> str:
+    """What the cookie holds; it is given again with each page, so that it lasts as long as the shelf does."""
+    return request.cookies.get(COOKIE, "")
 
 
 def reader_of(request: Request) -> str | None:
     """The id under which a visitor's shelf is kept, if they have asked for that: it does not tell the token."""
-    token = request.cookies.get(COOKIE, "")
+    token = token_of(request)
     return _reader(token) if 20 <= len(token) <= 100 else None
 
 
-def recall(store: Store, reader: str) -> Visit | None:
-    """What is kept of a visitor. Raises StoreError."""
+def recall(store: Store, reader: str, days: float) -> Visit | None:
+    """What is kept of a visitor, who has been here now; None for one who was not for so many days (0: ever).
+
+    Raises StoreError.
+    """
     try:
         said = store.said(reader)
     except NotFoundError:
         return None
+    absent = time.time() - (said.seen or 0)
+    if days and absent > days * DAY:
+        return None
+    if absent > DAY:  # not at every visit: it is a write
+        with contextlib.suppress(StoreError):  # of a full disk, say: reading goes on
+            store.visited(reader)
     return Visit(dict(said.ratings), said.marks)
+
+
+def forget_absent(store: Store, days: float, now: float) -> None:
+    """Delete the shelves of visitors who were not here for so many days; 0: none. Raises StoreError."""
+    for reader in store.unseen_since(now - days * DAY) if days else ():
+        store.erase(reader)
 
 
 def remember(store: Store, visit: Visit) -> str:
     """Keep a shelf; the token for the cookie. Raises StoreError."""
     token = secrets.token_urlsafe(24)
-    store.add_reader(_reader(token))
+    store.add_reader(_reader(token), visits=True)
     follow(store, _reader(token), Visit(), visit)
     return token
 
@@ -50,9 +72,9 @@ def follow(store: Store, reader: str, before: Visit, now: Visit) -> None:
             store.change(reader, given, gone, sorted(said), sorted(taken_back))
 
 
-def give(response: Response, token: str, *, secure: bool) -> None:
-    """Let the browser hold the token, or with '' let go of it."""
-    age = YEAR if token else 0
+def give(response: Response, token: str, days: float, *, secure: bool) -> None:
+    """Let the browser hold the token for so many days (0: as long as it may), or with '' let go of it."""
+    age = int(min(days or LONGEST, LONGEST) * DAY) if token else 0
     response.set_cookie(COOKIE, token, max_age=age, httponly=True, samesite="strict", secure=secure)
 
 

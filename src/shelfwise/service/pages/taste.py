@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from shelfwise.data.shelves import Floats, Indices
+from shelfwise.data.vocabulary import Id
 from shelfwise.recommender import Recommender
 from shelfwise.service.desk import NOBODY
 
@@ -18,7 +20,7 @@ SAME = 0.7  # share of common books from which two subjects are one
 SHRINK = 3.0  # books of usual stars that are added to each subject
 MOST_SUBJECTS, MOST_TOLD = 8, 3
 LEAST_DIFFERENCE = 0.15  # stars
-FOLDS, ALONE = 20, 60  # shelves up to ALONE are guessed leaving each rating out alone
+FOLDS, ALONE = 5, 60  # shelves up to ALONE are guessed leaving each rating out alone
 LIKE_YOU, LEAST_LIKE_YOU, LEAST_COMMON = 30, 5, 2
 
 
@@ -69,23 +71,21 @@ def taste_of(recommender: Recommender, item_idx: Indices, stars: Floats) -> Tast
     )
 
 
-def guesses(recommender: Recommender, ratings: list[tuple[str | int, float]]) -> list[float]:
-    """What each of L known books would have been given, judged by the other ratings alone, stars [L].
+def guesses(recommender: Recommender, ratings: list[tuple[Id, float]], asked: Sequence[Id]) -> list[float]:
+    """What M of the books rated would have been given, judged by the other ratings alone, stars [M].
 
-    Long shelves are dealt into FOLDS parts, each guessed from all others.
+    asked  their ids, each once
+    On long shelves they are dealt into FOLDS parts, each guessed from all that is not in it.
     """
-    n_parts = len(ratings) if len(ratings) <= ALONE else FOLDS
-    part = np.arange(len(ratings)) % max(n_parts, 1)
-    others = {
-        f"{NOBODY}{one}": [pair for pair, p in zip(ratings, part.tolist(), strict=True) if p != one]
-        for one in range(n_parts)
-    }
-    if not others:
+    n_parts = len(asked) if len(ratings) <= ALONE else min(FOLDS, len(asked))
+    part = {book: place % n_parts for place, book in enumerate(asked)}
+    if not part:
         return []
+    others = {f"{NOBODY}{p}": [pair for pair in ratings if part.get(pair[0]) != p] for p in range(n_parts)}
     pairs = pl.DataFrame(
         {
-            "user_id": [f"{NOBODY}{p}" for p in part.tolist()],
-            "book_id": pl.Series([str(book) for book, _ in ratings], dtype=pl.String),
+            "user_id": [f"{NOBODY}{p}" for p in part.values()],
+            "book_id": pl.Series([str(book) for book in part], dtype=pl.String),
         }
     )
     shelf = recommender.shelves_of(others)

@@ -12,13 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from shelfwise.errors import StoreError, TooLargeError, UsageError
-from shelfwise.rules.plan import ListKind
-from shelfwise.service.desk import Question
 from shelfwise.service.models import Served
 from shelfwise.service.pages.cards import Card, card
 from shelfwise.service.pages.importing import take
 from shelfwise.service.pages.look import Look
-from shelfwise.service.pages.memory import follow, reader_of, recall, remember
+from shelfwise.service.pages.memory import follow, reader_of, recall, remember, token_of
 from shelfwise.service.pages.texts import say, stars_text
 from shelfwise.service.pages.view import Library, library_of
 from shelfwise.service.pages.visit import Visit, after, moved
@@ -26,7 +24,7 @@ from shelfwise.service.state import Service, service_of
 
 MOST_FIELDS = 150_000
 ALONE = ("undo", "clear", "remember", "forget", "take")  # buttons that are about no book
-SAYING = ("shelf", "undo", "do", "imported")  # fields that only a form may send: a link says nothing
+SAYING = ("shelf", "undo", "do", "imported", "lists")  # fields that only a form may send: a link says nothing
 
 
 @dataclass(frozen=True)
@@ -46,13 +44,6 @@ class Turn:
     reader: str | None = None
     token: str | None = None
 
-    def question(self, kind: ListKind, n: int) -> Question:
-        """For a list of one kind, as the desk takes it."""
-        served = self.served
-        ratings = tuple((served.book_id(book), stars) for book, stars in self.known.items())
-        marks = tuple((a, s if a == "hide-author" else served.book_id(s)) for a, s in self.visit.marks)
-        return Question(ratings, marks, None, n, None, self.look.rules(kind), True)  # type: ignore[arg-type]
-
     @cached_property
     def known(self) -> dict[str, float]:
         """The ratings that this model can use."""
@@ -64,19 +55,30 @@ class Turn:
         return {subject for action, subject in self.visit.marks if action == "ignore"}
 
     @cached_property
+    def unfinished(self) -> set[str]:
+        """Books that were not finished, and got no stars."""
+        return {subject for action, subject in self.visit.marks if action == "did-not-finish"} - set(self.known)
+
+    @cached_property
     def judged(self) -> dict[str, float]:
         """The ratings to judge by."""
-        return {book: stars for book, stars in self.known.items() if book not in self.ignored}
+        return self.library.judged(self.known, self.visit.marks)
 
     def values(self, **more: Any) -> dict[str, Any]:
         """What every page is given."""
+        settings = self.service.settings
         undo = self.before.text() if self.said and self.form.get("do") not in ("remember", "forget") else ""
         return {
             "visit": self.visit, "shelf": self.visit.text(), "undo": undo, "said": self.said, "look": self.look,
-            "scale": self.library.stars, "pictures": self.service.settings.covers, "library": self.library,
-            "ignored": self.ignored, "kept": self.reader is not None,
-            "can_remember": self.service.settings.remember, **more,
+            "scale": self.library.stars, "pictures": settings.covers, "library": self.library,
+            "ignored": self.ignored, "kept": self.reader is not None, "counted": settings.feedback_days > 0,
+            "can_remember": settings.remember, "days": settings.forget_days, **more,
         }  # fmt: skip
+
+    def place(self, pressed: str, stood: str) -> int:
+        """Where to begin, by the button that was pressed, else by where the page stood."""
+        text = self.form.get(pressed) or self.form.get(stood, "")
+        return int(text) if text.isdecimal() and text.isascii() and len(text) < 9 else 0
 
     def card(self, item_idx: int, **more: Any) -> Card:
         """A book, with the visitor's own stars."""
@@ -103,13 +105,14 @@ def _read(request: Request, body: bytes) -> Turn:
     served = service.models.active
     library = library_of(served)
     reader = reader_of(request)
-    kept = None if reader is None else recall(service.store, reader)
+    kept = None if reader is None else recall(service.store, reader, service.settings.forget_days)
     shown = check(Visit.read(form.get("shelf", "")), service)
+    request.state.shelf = shown.text()  # so that a page that says sorry does not lose it
     before = shown if kept is None else kept  # another tab may have said more since this one was made
     visit, said = _said(before, shown, form, library)
     turn = Turn(
         service, served, library, form, before, check(visit, service), Look.read(form), said,
-        None if kept is None else reader,
+        None if kept is None else reader, token_of(request) if kept is not None else None,
     )  # fmt: skip
     return turn if request.method != "POST" else _kept(turn, kept, reader, on_shelf=request.url.path == "/shelf")
 
@@ -173,6 +176,7 @@ def kept_here(request: Request, service: Service) -> str | None:
     """The reader whose shelf is kept here, if this is one."""
     reader = reader_of(request)
     try:
-        return reader if reader is not None and recall(service.store, reader) is not None else None
+        kept = None if reader is None else recall(service.store, reader, service.settings.forget_days)
+        return None if kept is None else reader
     except StoreError:
         return None

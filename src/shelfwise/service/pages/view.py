@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shelfwise.data.vocabulary import Id
 from shelfwise.errors import BadValueError, UnknownBookError
 from shelfwise.models.blocks import describe
 from shelfwise.reasons import Why
+from shelfwise.recommender import NEW_READER
+from shelfwise.rules import Rules
 from shelfwise.service.models import Served
 from shelfwise.service.pages.cards import bare_title
 from shelfwise.service.pages.grid import telling_books
-from shelfwise.service.pages.taste import Crowd, guesses, taste_of
+from shelfwise.service.pages.taste import Crowd, Taste, guesses, taste_of
 from shelfwise.service.pages.texts import say, stars_text
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_LANGUAGES, MOST_TAGS, SHOWN_TAGS = 30, 150, 8
 SIMILAR, MOVES, LEAST_MOVE = 8, 6, 0.02
-MOST_GUESSED = 500  # ratings: beyond that a shelf is shown without guesses
+COUNTING = ("ignore", "did-not-finish")  # marks that change what is judged by
 KEPT = 2
 
 
@@ -40,6 +43,14 @@ class Library:
         self.stars: list[float] = whole if len(whole) > 1 else scale.values.tolist()
         self._making, self._made = threading.Lock(), None  # type: tuple[threading.Lock, Crowd | None]
         self.stars_by_text = {f"{value:g}": value for value in scale.values.tolist()}
+
+    def prepare(self) -> None:
+        """Work out now what the first visitors would have to wait for."""
+        self.grid(0, 1, set())
+        _ = self.tags, self.languages, self._crowd, self.recommender.book_index
+        rules = Rules(list="continue", first_unread=True, per_author=1, diversity=0.1)
+        book_id = self.catalogue.vocabulary.ids[0]
+        self.recommender.recommend(ratings=[(book_id, self.scale.high)], n=1, rules=rules, why=True)
 
     # Books by their ids as text.
 
@@ -68,6 +79,20 @@ class Library:
         places = self.catalogue.vocabulary.find([self.served.book_id(book) for book in ratings])
         good = self.scale.contains(list(ratings.values()))
         return {b: s for (b, s), place, ok in zip(ratings.items(), places, good, strict=True) if place >= 0 and ok}
+
+    def judged(self, known: Mapping[str, float], marks: Iterable[tuple[str, str]]) -> dict[str, float]:
+        """The ratings to judge by, as in lists: rules.Feedback.shelf says what marks do to them."""
+        pairs = [(NEW_READER, action, self.served.book_id(subject)) for action, subject in marks if action in COUNTING]
+        if not pairs:
+            return dict(known)
+        shelf = self.recommender.shelf_of(self.pairs(known))
+        used = self.recommender.feedback_of(pairs).take(shelf.readers.ids).shelf(shelf.shelves, self.scale)
+        ids = self.catalogue.vocabulary.take(used.item_idx).to_list()
+        return {str(book): stars for book, stars in zip(ids, used.stars.tolist(), strict=True)}
+
+    def pairs(self, ratings: Mapping[str, float]) -> list[tuple[Id, float]]:
+        """Ratings with ids as the catalogue has them."""
+        return [(self.served.book_id(book), stars) for book, stars in ratings.items()]
 
     # Start.
 
@@ -109,12 +134,12 @@ class Library:
 
     # One book.
 
-    def about(self, known: Mapping[str, float], book: str) -> dict[str, Any]:
-        """All that a page tells of a book. Raises UnknownBookError."""
+    def about(self, judged: Mapping[str, float], unfinished: set[str], book: str) -> dict[str, Any]:
+        """All that a page tells of a book. unfinished  those of `judged` that got no stars. Raises UnknownBookError."""
         place = self.index(book)
         if place < 0:
             raise UnknownBookError(f"there is no book {book!r} here", hint="go back, or look for it by its title")
-        ratings = [(self.served.book_id(b), stars) for b, stars in known.items() if b != book]  # what the others say
+        ratings = self.pairs({b: stars for b, stars in judged.items() if b != book})  # what the others say
         book_id = self.served.book_id(book)
         why = self.recommender.explain(book_id, ratings=ratings, effects=False)
         others = self.catalogue.vocabulary.find(self.recommender.similar(book_id, SIMILAR)["book_id"])
@@ -127,7 +152,7 @@ class Library:
         return {
             "item_idx": place,
             "expected": self._expected(ratings, place),
-            "moves": _moves(why) if ratings else [],
+            "moves": _moves(why, unfinished) if ratings else [],
             "average": stars_text(why.mean + why.book_average) if counts[place] else None,
             "similar": [int(other) for other in others],
             "alike": self._crowd.like(items, stars, place) if len(items) else None,
@@ -156,28 +181,38 @@ class Library:
 
     # The shelf.
 
-    def shelf(self, known: Mapping[str, float], judged: Mapping[str, float]) -> dict[str, Any]:
-        """Own ratings, newest first, each with what would have been guessed; and the taste they show.
+    def shelf(
+        self, known: Mapping[str, float], judged: Mapping[str, float], start: int, n: int
+    ) -> tuple[list[tuple[int, float | None]], Taste | None]:
+        """n of the own ratings, from a place on, newest first, each with what would have been guessed; and the taste
+        that all show.
 
-        judged  those of them that are used
+        judged  those of them that are used, and what was not finished
         """
-        pairs = [(self.served.book_id(book), stars) for book, stars in judged.items()]
-        guessed: list[float | None] = list(guesses(self.recommender, pairs)) if 1 < len(pairs) <= MOST_GUESSED else []
-        by_book = dict(zip(judged, guessed or [None] * len(pairs), strict=True))
-        rated = [(self.index(book), by_book.get(book)) for book in known]
-        items = self.catalogue.vocabulary.find([book for book, _ in pairs])
-        stars = np.array([s for _, s in pairs], dtype=np.float32)
-        return {"rated": rated[::-1], "taste": taste_of(self.recommender, items, stars) if pairs else None}
+        rows = list(known)[::-1][start : start + n]
+        asked = [book for book in rows if book in judged]
+        guessed = guesses(self.recommender, self.pairs(judged), [self.served.book_id(book) for book in asked])
+        by_book = dict(zip(asked, guessed, strict=True)) if len(judged) > 1 else {}
+        used = {book: stars for book, stars in known.items() if book in judged}
+        items = self.catalogue.vocabulary.find([book for book, _ in self.pairs(used)])
+        stars = np.array(list(used.values()), dtype=np.float32)
+        taste = taste_of(self.recommender, items, stars) if used else None
+        return [(self.index(book), by_book.get(book)) for book in rows], taste
 
 
-def _moves(why: Why) -> list[tuple[bool, str, float, str]]:
-    """The ratings that move a prediction most: whether up, title, stars, through what."""
-    rows = why.ratings.head(MOVES).iter_rows(named=True)
-    return [
-        (row["contribution"] > 0, bare_title(row["title"]), row["stars"], row["through"] or say("through other"))
-        for row in rows
-        if abs(row["contribution"]) >= LEAST_MOVE
-    ]
+def _moves(why: Why, unfinished: set[str]) -> list[tuple[bool, str, str]]:
+    """The ratings that move a prediction most: whether up, what was said of the book, and what that means."""
+    found = []
+    for row in why.ratings.head(MOVES).iter_rows(named=True):
+        if abs(row["contribution"]) < LEAST_MOVE:
+            continue
+        title, up = bare_title(row["title"]), row["contribution"] > 0
+        said = say("move stars", title=title, stars=stars_text(row["stars"]))
+        if str(row["book_id"]) in unfinished:
+            said = say("move unfinished", title=title)
+        through = row["through"] or say("through other")
+        found.append((up, said, say("move up" if up else "move down", through=through)))
+    return found
 
 
 def _commonest(values: list[str], n: int) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-import uuid
 from typing import Annotated, Any
 
 import polars as pl
@@ -13,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from shelfwise.recommender import NEW_READER, Recommender
 from shelfwise.service.desk import Answer, Question
-from shelfwise.service.feedback import ShownList
+from shelfwise.service.feedback import shown_list
 from shelfwise.service.models import Served
 from shelfwise.service.schemas import (
     ListAnswer,
@@ -40,9 +38,9 @@ async def recommendations(asked: ListRequest, service: Here) -> Response:
     ask = service.list_question
     question = ask(asked) if asked.reader is None else await run_in_threadpool(ask, asked)
     answer = await asyncio.wrap_future(service.desk.ask(question))
-    listed = list_answer(answer)
-    service.lists.keep(shown_list(question, answer, listed))
-    return Response(listed.model_dump_json(), media_type="application/json")
+    kept = shown_list(question, answer, 0, [row["book_id"] for row in answer.lists[0]])
+    service.lists.keep(kept)
+    return Response(list_answer(answer, kept.list_id).model_dump_json(), media_type="application/json")
 
 
 @router.post("/predictions")
@@ -64,32 +62,18 @@ def predict(recommender: Recommender, question: Question, books: list[str]) -> l
     return [Prediction(**{k: v for k, v in row.items() if k != "user_id"}) for row in rows.iter_rows(named=True)]
 
 
-def list_answer(answer: Answer) -> ListAnswer:
-    """What the API says of an answer."""
-    catalogue = answer.served.recommender.run.catalogue
+def list_answer(answer: Answer, list_id: str) -> ListAnswer:
+    """What the API says of an answer to a question for one list."""
+    catalogue, (rows,), (short,) = answer.served.recommender.run.catalogue, answer.lists, answer.short
     authors = catalogue.books["authors"]
-    places = catalogue.vocabulary.find([row["book_id"] for row in answer.rows])
-    books = [_listed(row, authors[int(place)]) for row, place in zip(answer.rows, places, strict=True)]
+    places = catalogue.vocabulary.find([row["book_id"] for row in rows])
+    books = [_listed(row, authors[int(place)]) for row, place in zip(rows, places, strict=True)]
     return ListAnswer(
         books=books,
         model=name_of(answer.served),
-        recommendation_id=uuid.uuid4().hex,
-        short=answer.short,
+        recommendation_id=list_id,
+        short=short,
         unknown_books=list(answer.unknown),
-    )
-
-
-def shown_list(question: Question, answer: Answer, listed: ListAnswer) -> ShownList:
-    """What is kept of a list (service.feedback)."""
-    order = question.order or getattr(answer.served.recommender.run.model.config, "order", "only")
-    return ShownList(
-        list_id=listed.recommendation_id,
-        created=time.time(),
-        model=answer.served.name,
-        version=answer.served.version,
-        kind=f"{question.rules.list}/{order}",
-        reader_id=question.reader,
-        books=tuple(str(row["book_id"]) for row in answer.rows),
     )
 
 

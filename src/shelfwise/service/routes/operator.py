@@ -17,7 +17,7 @@ from shelfwise.service.keys import demand
 from shelfwise.service.models import Models
 from shelfwise.service.pages.render import page
 from shelfwise.service.report import feedback_report
-from shelfwise.service.routes.pages import PageRoute, not_too_often
+from shelfwise.service.routes.pages import not_too_often
 from shelfwise.service.state import Service, service_of
 
 COOKIE = "shelfwise-key"
@@ -29,9 +29,7 @@ AUDIT = ("n_ratings", "n_books", "n_readers", "name", "edition", "holes")
 COLUMNS = {"mse": "MSE", "hit": "hit %", "ndcg@10": "NDCG@10"}
 
 
-router = APIRouter(
-    prefix="/operator", route_class=PageRoute, include_in_schema=False, dependencies=[Depends(not_too_often)]
-)
+router = APIRouter(prefix="/operator", include_in_schema=False, dependencies=[Depends(not_too_often)])
 
 
 async def _operator(request: Request) -> Service:

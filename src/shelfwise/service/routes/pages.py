@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
+import secrets
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -14,16 +14,14 @@ from urllib.parse import parse_qs, quote, urlencode
 import anyio
 import polars as pl
 from fastapi import APIRouter, Depends, Request
-from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from shelfwise.errors import NotFoundError, ShelfwiseError
-from shelfwise.rules.plan import ListKind
-from shelfwise.service.desk import Answer
-from shelfwise.service.pages.cards import Card
+from shelfwise.errors import NotFoundError
+from shelfwise.service.desk import Answer, Question
 from shelfwise.service.pages.importing import review, uploaded
+from shelfwise.service.pages.lists import question, shown, tell
 from shelfwise.service.pages.look import Look
 from shelfwise.service.pages.memory import give
 from shelfwise.service.pages.render import page, static_file
@@ -31,30 +29,12 @@ from shelfwise.service.pages.texts import say
 from shelfwise.service.pages.turn import Turn, check, kept_here, read_turn
 from shelfwise.service.pages.view import library_of
 from shelfwise.service.pages.visit import Visit
-from shelfwise.service.problems import status_of
 from shelfwise.service.state import Service, service_of
 
 UPLOADS = "/import"
-BEST, CONTINUE, NEW = 12, 6, 6
 GRID, FOUND = 24, 12
+ROWS = 25  # of the shelf at once
 MOST_SHARED = 50
-
-
-class PageRoute(APIRoute):
-    """Errors as a page for people."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handler = super().get_route_handler()
-
-        async def answer(request: Request) -> Response:
-            try:
-                return await handler(request)
-            except ShelfwiseError as error:
-                response = page(request, "sorry.html", status=status_of(error), here="", error=error)
-                response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "#page", "outerHTML"
-                return response
-
-        return answer
 
 
 async def not_too_often(request: Request) -> None:
@@ -64,7 +44,7 @@ async def not_too_often(request: Request) -> None:
         service.count(f"page {address}")
 
 
-router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[Depends(not_too_often)])
+router = APIRouter(include_in_schema=False, dependencies=[Depends(not_too_often)])
 Here = Annotated[Turn, Depends(read_turn)]
 
 
@@ -72,7 +52,7 @@ def _page(request: Request, template: str, turn: Turn, address: str | None, **va
     """A page of a turn, with its cookie."""
     response = page(request, template, address=address, **turn.values(**values))
     if turn.token is not None:
-        give(response, turn.token, secure=request.url.scheme == "https")
+        give(response, turn.token, turn.service.settings.forget_days, secure=request.url.scheme == "https")
     return response
 
 
@@ -80,13 +60,13 @@ def _page(request: Request, template: str, turn: Turn, address: str | None, **va
 @router.post("/")
 def start(request: Request, turn: Here) -> Response:
     """Bring a shelf, or rate a few books."""
-    more, start_at = turn.form.get("more", ""), turn.form.get("from", "")
-    place = int(more or start_at) if (more or start_at).isdecimal() and len(more or start_at) < 9 else 0
-    shown = set() if more else _names(turn.form.get("shown", ""))  # they stay, so that nothing jumps away
+    place = turn.place("more", "from")
+    shown = set() if "more" in turn.form else _names(turn.form.get("shown", ""))  # they stay, so that nothing jumps
     grid = [turn.card(idx) for idx in turn.library.grid(place, GRID, set(turn.visit.ratings) - shown)]
     return _page(
         request, "start.html", turn, "/", here="start", grid=grid, place=place, n_rated=len(turn.visit.ratings),
-        shown=json.dumps([one.id for one in grid]), **_found(turn),
+        shown=json.dumps([one.id for one in grid]), ticket=secrets.token_urlsafe(8),
+        most=turn.service.settings.max_upload, **_found(turn),
     )  # fmt: skip
 
 
@@ -113,9 +93,14 @@ def _found(turn: Turn) -> dict[str, Any]:
 async def import_(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
     """Look at an export: what is found, what is to be decided, what is not here. Nothing is kept."""
     content, name, form = await uploaded(request)
-    served = service.models.active
-    work = partial(service.read_export, served, content, name=name)
-    result = await anyio.to_thread.run_sync(work, limiter=service.importing)
+    request.state.shelf = form.get("shelf", "")
+    served, ticket = service.models.active, form.get("ticket", "")[:40]
+    note = partial(_note, service.rows_read, ticket)
+    work = partial(service.read_export, served, content, name=name, on_progress=note)
+    try:
+        result = await anyio.to_thread.run_sync(work, limiter=service.importing)
+    finally:
+        service.rows_read.pop(ticket, None)
 
     def shown() -> Response:
         library, reader = library_of(served), kept_here(request, service)
@@ -127,69 +112,66 @@ async def import_(request: Request, service: Annotated[Service, Depends(service_
     return await run_in_threadpool(shown)
 
 
+def _note(rows_read: dict[str, tuple[int, int]], ticket: str, done: int, total: int) -> None:
+    rows_read[ticket] = (done, total)
+
+
+@router.get(UPLOADS + "/{ticket}")
+def progress(ticket: str, service: Annotated[Service, Depends(service_of)]) -> Response:
+    """How far the file is read that was sent with this ticket, in words."""
+    rows = service.rows_read.get(ticket)
+    words = say("reading") if rows is None else say("reading rows", done=f"{rows[0]:,}", rows=f"{rows[1]:,}")
+    return Response(words, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-store"})
+
+
 @router.get("/next")
 @router.post("/next")
 async def following(request: Request, turn: Here) -> Response:
     """What to read next."""
-    kinds: dict[ListKind, int] = {"continue": CONTINUE, "all": BEST + CONTINUE, "new": NEW + BEST}  # some stand above
-    questions = await run_in_threadpool(lambda: [turn.question(kind, n) for kind, n in kinds.items()])
-    answers = await asyncio.gather(*(asyncio.wrap_future(turn.service.desk.ask(one)) for one in questions))
-    return await run_in_threadpool(_following, request, turn, dict(zip(kinds, answers, strict=True)))
+    asked = await run_in_threadpool(question, turn)
+    answer = await asyncio.wrap_future(turn.service.desk.ask(asked))
+    return await run_in_threadpool(_following, request, turn, asked, answer)
 
 
-def _following(request: Request, turn: Turn, answers: dict[ListKind, Answer]) -> Response:
-    lists: dict[str, list[Card]] = {}
-    for (kind, answer), most in zip(answers.items(), (CONTINUE, BEST, NEW), strict=True):
-        above = {one.id for books in lists.values() for one in books}
-        lists[kind] = [one for one in _listed(turn, answer) if one.id not in above][:most]
+def _following(request: Request, turn: Turn, asked: Question, answer: Answer) -> Response:
+    tell(turn)
+    lists, ids = shown(turn, asked, answer)
     shared = "/shared?" + urlencode([("b", one.id) for one in lists["all"]])
-    restore = request.method == "GET"
     return _page(
-        request,
-        "next.html",
-        turn,
-        "/next" + turn.look.query(),
-        here="next",
-        lists=lists,
-        shared=shared,
-        restore=restore,
-    )
-
-
-def _listed(turn: Turn, answer: Answer) -> list[Card]:
-    places = turn.library.catalogue.vocabulary.find([row["book_id"] for row in answer.rows])
-    names = ("stars", "low", "high")
-    return [
-        turn.card(
-            int(place), reasons=[r["text"] for r in row.get("reasons", ())], **{name: row[name] for name in names}
-        )
-        for place, row in zip(places, answer.rows, strict=True)
-        if place >= 0  # another catalogue may have taken over in between
-    ]
+        request, "next.html", turn, "/next" + turn.look.query(),
+        here="next", lists=lists, list_ids=ids, shared=shared, restore=request.method == "GET",
+    )  # fmt: skip
 
 
 @router.get("/book/{book_id:path}")
 @router.post("/book/{book_id:path}")
 def book(request: Request, book_id: str, turn: Here) -> Response:
     """One book: what is known of it, why or why not, similar ones, readers alike."""
-    values = turn.library.about(turn.judged, book_id)
+    values = turn.library.about(turn.judged, turn.unfinished, book_id)
+    tell(turn, opened=book_id)
     similar = [turn.card(idx) for idx in values.pop("similar")]
     mine = turn.card(values.pop("item_idx"), **values.pop("expected"))
     address, restore = f"/book/{quote(book_id)}", request.method == "GET"
-    return _page(request, "book.html", turn, address, here="", book=mine, similar=similar, restore=restore, **values)
+    return _page(
+        request, "book.html", turn, address,
+        here="", book=mine, similar=similar, list_ids=turn.form.get("lists", ""), restore=restore, **values,
+    )  # fmt: skip
 
 
 @router.get("/shelf")
 @router.post("/shelf")
 def shelf(request: Request, turn: Here) -> Response:
     """The visitor's own ratings, what they tell, and what can be done with them."""
-    told = turn.library.shelf(turn.known, turn.judged)
-    rated = [(turn.card(idx), guess) for idx, guess in told.pop("rated")]
-    marked = [(action, subject, turn.library.name_of(action, subject)) for action, subject in turn.visit.marks]
-    strangers, restore = len(turn.visit.ratings) - len(turn.known), request.method == "GET"
+    n_rated = len(turn.known)
+    row = min(turn.place("to_row", "row"), max(n_rated - 1, 0) // ROWS * ROWS)  # of a page that may be gone
+    rows, taste = turn.library.shelf(turn.known, turn.judged, row, ROWS)
+    rated = [(turn.card(idx), guess) for idx, guess in rows]
+    marks = turn.visit.marks[::-1][: None if "all_marks" in turn.form else ROWS]
+    marked = [(action, subject, turn.library.name_of(action, subject)) for action, subject in marks]
     return _page(
         request, "shelf.html", turn, "/shelf",
-        here="shelf", rated=rated, marked=marked, strangers=strangers, restore=restore, **told,
+        here="shelf", rated=rated, n_rated=n_rated, row=row, rows=ROWS, marked=marked, taste=taste,
+        strangers=len(turn.visit.ratings) - n_rated, restore=request.method == "GET",
     )  # fmt: skip
 
 
@@ -208,7 +190,7 @@ def shared(request: Request, turn: Here) -> Response:
     asked = [turn.served.book_id(one) for one in parse_qs(request.url.query).get("b", [])][:MOST_SHARED]
     books = [turn.card(int(place)) for place in turn.library.catalogue.vocabulary.find(asked) if place >= 0]
     if not books:
-        raise NotFoundError(say("lost"), hint="the link names no book that is here")
+        raise NotFoundError("the link names no book that is here", hint="go back to the start")
     return _page(request, "shared.html", turn, None, here="", books=books)
 
 
@@ -225,8 +207,6 @@ def icon() -> Response:
 
 
 @router.get("/{path:path}")
-def lost(path: str) -> Response:
+def lost() -> Response:
     """Any other page."""
-    if path.startswith("v1/"):
-        raise HTTPException(404)
-    raise NotFoundError(say("lost"), hint="go back to the start")
+    raise HTTPException(404)

@@ -68,6 +68,27 @@ function takeFiles() {
     file.form.requestSubmit();
   });
   file.addEventListener("change", () => file.files.length && file.form.requestSubmit());
+  file.form.addEventListener("submit", (event) => {
+    const large = file.files.length && file.files[0].size > Number(file.dataset.most);
+    document.getElementById("too-large").hidden = !large;
+    if (!large) return;
+    event.preventDefault(); // the server would refuse it only after it was sent
+    event.stopImmediatePropagation();
+  }, { capture: true });
+}
+
+// While a file is read: how far it is.
+function followReading() {
+  const ticket = document.getElementById("ticket");
+  if (!ticket) return;
+  const ask = async () => {
+    if (!ticket.isConnected) return clearInterval(timer);
+    const answer = await fetch(`/import/${ticket.value}`);
+    const reading = document.getElementById("reading");
+    if (answer.ok && reading) reading.textContent = await answer.text();
+  };
+  const timer = setInterval(() => ask().catch(() => {}), 400);
+  ticket.form.addEventListener("htmx:afterRequest", () => clearInterval(timer), { once: true });
 }
 
 // Another tab has said something: this one goes on from there.
@@ -102,6 +123,10 @@ document.addEventListener("htmx:afterSwap", (event) => {
 });
 
 let lastPath = location.pathname;
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target.id === "import") followReading();
+});
 
 for (const kind of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
   document.addEventListener(kind, () => {
