@@ -12,10 +12,9 @@ from shelfwise.models.contract import FitInputs
 from shelfwise.models.neumf import BookSide, NeuMF, NeuMFConfig, Pairs, make_pairs
 from shelfwise.models.profiles import leave_one_out
 from shelfwise.training.loop import Task, pick_device, train_network
+from shelfwise.training.ridge import regress
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.validation import validation_error
-
-PRIOR_RIDGE = 5.0  # of the regression of book biases on book vectors, in ratings
 
 
 def fit_neumf(
@@ -63,17 +62,6 @@ def fit_books(shelves: Shelves, vectors: Tensor, bias: Tensor, config: NeuMFConf
     prior = regress(vectors, total, count, config.book_shrinkage)
     bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     return BookSide(mean, vectors, config.blocks(vectors.shape[1]), prior, bias, count), beyond
-
-
-def regress(vectors: Tensor, total: Tensor, count: Tensor, shrinkage: float) -> Tensor:
-    """Book biases [I] as a ridge regression of the books' means on their vectors, weighted by how sure each mean is."""
-    weight = (count / (count + shrinkage).clamp(min=1e-9)).double()
-    x = torch.cat([vectors, torch.ones(len(vectors), 1)], 1).double()
-    ridge = PRIOR_RIDGE * torch.eye(x.shape[1], dtype=torch.float64)
-    ridge[-1, -1] = 1e-6  # the intercept is free
-    y = (total / count.clamp(min=1)).double()
-    coefficients: Tensor = torch.linalg.solve(x.T @ (x * weight[:, None]) + ridge, x.T @ (weight * y))
-    return (x @ coefficients).float()
 
 
 def training_pairs(shelves: Shelves, books: BookSide, beyond: Tensor, config: NeuMFConfig, seed: int) -> Pairs:

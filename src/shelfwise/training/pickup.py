@@ -18,11 +18,12 @@ from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.shelf import Shelf, ShelfConfig
 from shelfwise.models.similarity import BookTraits
 from shelfwise.models.sparse import reading_matrix
-from shelfwise.models.sparse_ease import Gram, like_groups, sparse_ease
+from shelfwise.models.sparse_ease import Gram, Groups, sparse_ease
 from shelfwise.ranking import ranking_metrics
 
 BOOKS_AT_ONCE = 1000
 GROUP_BOOKS = 500
+MOST_ENTRIES = 100_000_000  # of the pickup matrix, 0.8 GB
 HELD_BACK = 0.2  # of training ratings, foretold from the others while the pick head learns
 PICK_READERS = 12_000
 PICK_EPOCHS, PICK_READERS_AT_ONCE, PICK_RATE = 6, 64, 2e-3
@@ -60,9 +61,10 @@ def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, tr
     read = reading_matrix(in_pieces(shelves, config.longest_shelf), n_books)
     vectors = beside_names(traits.about.numpy(), features.catalogue, VectorSizes())
     if n_books > config.dense_books:
-        groups = like_groups(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
-        gram_parts = Gram(read, vectors * np.float32(config.content_weight**0.5))
-        return Pickup(sparse_ease(gram_parts, groups, config.l2, config.company, config.neighbours), None)
+        groups = Groups.of(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
+        vectors *= np.float32(config.content_weight**0.5)
+        neighbours = max(min(config.neighbours, MOST_ENTRIES // n_books), 1)
+        return Pickup(sparse_ease(Gram(read, vectors), groups, config.l2, config.company, neighbours), None)
     gram = coreadings(read)
     blocks = [slice(start, min(start + BOOKS_AT_ONCE, n_books)) for start in range(0, n_books, BOOKS_AT_ONCE)]
     for books in blocks:

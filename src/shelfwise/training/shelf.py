@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,7 +15,7 @@ from shelfwise.data.ratings import join_ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.errors import FitError
-from shelfwise.features.vectors import BookFeatures, sign_codes, svd_basis
+from shelfwise.features.vectors import BookFeatures, svd_basis
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.blocks import PREDICT_BLOCK, reader_blocks
 from shelfwise.models.contract import FitInputs
@@ -29,12 +30,23 @@ from shelfwise.models.evidence import (
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfConfig
-from shelfwise.models.shelf_books import BARE, FULL, ContentPrior, ShelfBooks, about_vectors, name_codes, years_of
+from shelfwise.models.shelf_books import (
+    BARE,
+    FULL,
+    ContentPrior,
+    ShelfBooks,
+    about_numbers,
+    about_vectors,
+    bare_numbers,
+    name_codes,
+    valued,
+    years_of,
+)
 from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, batches, system
 from shelfwise.training.book_prior import BookPrior, Expected
 from shelfwise.training.loop import Task, pick_device, train_network
-from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import fit_lists
+from shelfwise.training.ridge import ridge
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 SWEEPS = 2
@@ -43,7 +55,6 @@ VALID_SHARE = 0.05  # of ShelfConfig.head_rows, so many ratings validate
 LEARNED_PARTS = [PARTS.index("coreading")]  # which a book has only once it was read
 ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 LEVEL_BOUND = 3.0  # standard deviations
-BARE_DIM, BARE_LENGTH = 512, 1.5  # of the codes of author and of series from which a book without tags is guessed
 BARE_SHARE = 0.5
 
 
@@ -76,13 +87,11 @@ def fit_shelf(
 @dataclass(frozen=True)
 class Known:
     """What is known of books beside their stars: traits, and the basis [F, D] of what they are about; outside numbers
-    [I, O] for the head; `bare` [I, E], codes of author and series and the year, which is all that is known of a book
-    without tags or subjects (`described`)."""
+    [I, O] for the head; which books have tags or subjects (`described`) [I]."""
 
     traits: BookTraits
     basis: Tensor
     outside: Tensor
-    bare: Tensor
     described: Tensor
 
 
@@ -101,16 +110,14 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
     if not config.content:
         nothing, none = torch.zeros(len(books), 1), torch.full((len(books),), -1)
         traits = BookTraits(nothing, nothing, none, none, nothing[:, 0])
-        return Known(
-            traits, torch.zeros(0, 1), torch.zeros(len(books), 0), nothing, torch.ones(len(books), dtype=torch.bool)
-        )
+        return Known(traits, torch.zeros(0, 1), torch.zeros(len(books), 0), torch.ones(len(books), dtype=torch.bool))
     own = features.embedding
     basis = svd_basis(features.about_content, config.about_dim) if own is None else np.zeros((0, own.shape[1]), "f4")
     first_authors, series = features.catalogue.first_authors, books["series"].to_list()
-    year = _numbers(books["year"].to_numpy())
-    mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
-    count = _numbers(books["outside_count"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
-    mean, count, recent = (_standardised(values) for values in (mean, count.log1p(), year.clamp(1900)))
+    mean, count = (_numbers(books[f"outside_{name}"].to_numpy()) for name in ("mean", "count"))
+    if not config.outside_averages:
+        mean, count = torch.full_like(mean, torch.nan), torch.full_like(count, torch.nan)
+    mean, count = _standardised(mean), _standardised(count.log1p())
     traits = BookTraits(
         about=torch.from_numpy(about_vectors(features, basis)),
         coreading=torch.from_numpy(coreading_vectors(inputs.train, config.coreading_dim, 1.0)),
@@ -118,10 +125,8 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
         series=name_codes(series),
         year=years_of(features, len(books)),
     )
-    codes = [sign_codes(names, BARE_DIM) for names in (first_authors, series)]
-    bare = torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(codes)), recent[:, None]], 1)
     outside, described = torch.stack([mean, count], 1), torch.from_numpy(features.described)
-    return Known(traits, torch.from_numpy(basis.copy()), outside, bare, described)
+    return Known(traits, torch.from_numpy(basis.copy()), outside, described)
 
 
 def _numbers(values: np.ndarray) -> Tensor:
@@ -165,7 +170,11 @@ def fit_books(
     histogram.index_put_((items, torch.from_numpy(scale.steps(shelves.stars))), torch.ones(len(items)), accumulate=True)
     usual = histogram.sum(0) / histogram.sum()
     of_new = ContentPrior(
-        known.basis, torch.stack([full.weights, bare.weights]), torch.tensor([full.centre, bare.centre])
+        known.basis,
+        torch.stack([full.weights, bare.weights]),
+        torch.tensor([full.centre, bare.centre]),
+        full.coefficients,
+        bare.coefficients,
     )
     books = ShelfBooks(
         known.traits, torch.tensor([mean]), usual, full.prior, bias, count, histogram, known.outside, of_new
@@ -190,12 +199,18 @@ def _expectations(known: Known, count: Tensor, config: ShelfConfig) -> Callable[
 
         return by_others
 
+    known_by = (about_numbers, bare_numbers if config.content else about_numbers)
+    columns = [partial(numbers, known.traits) for numbers in known_by]
+    ridges = [ridge(numbers, count, config.book_shrinkage) for numbers in columns]
+
     def by_ridge(total: Tensor) -> tuple[Expected, Expected]:
-        from_bare = regress(known.bare, total, count, config.book_shrinkage)
-        prior = regress(known.traits.about, total, count, config.book_shrinkage)
-        prior = torch.where(known.described, prior, from_bare)
-        nothing = torch.zeros_like(prior)  # a book that arrives later gets what books get on average
-        return Expected(prior, nothing, float(prior.mean())), Expected(from_bare, nothing, float(from_bare.mean()))
+        found = []
+        for numbers, fit in zip(columns, ridges, strict=True):
+            coefficients = fit(total)
+            prior = valued(numbers, coefficients, len(count))
+            found.append(Expected(prior, torch.zeros_like(prior), float(prior.mean()), coefficients))
+        full, bare = found
+        return replace(full, prior=torch.where(known.described, full.prior, bare.prior)), bare
 
     return by_ridge
 
