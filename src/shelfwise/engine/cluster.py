@@ -11,9 +11,11 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
+from shelfwise.engine.together import Member, Share, run_together
 from shelfwise.errors import EngineError
 from shelfwise.version import __version__
 
@@ -49,6 +51,12 @@ class Cluster:
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
+
+    def together(
+        self, function: Callable[[Share, Member], Result], shares: Callable[[int, int], Share], place: Path
+    ) -> Result:
+        """The function by all workers at once, as of run_together."""
+        return run_together(function, shares, self.n_workers, place)
 
 
 _kept: tuple[Any, Any] = (None, None)  # in a worker: the reference to what is shared, and what it is
