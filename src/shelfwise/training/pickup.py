@@ -22,6 +22,7 @@ from shelfwise.models.sparse_ease import Gram, Groups, sparse_ease
 from shelfwise.ranking import ranking_metrics
 
 BOOKS_AT_ONCE = 1000
+READERS_AT_ONCE, SCORES_AT_ONCE = 256, 64_000_000
 GROUP_BOOKS = 500
 MOST_ENTRIES = 100_000_000  # of the pickup matrix, 0.8 GB
 HELD_BACK = 0.2  # of training ratings, foretold from the others while the pick head learns
@@ -137,7 +138,7 @@ def _candidates(
     readers = model.fold_in(shelves)
     numbers: Tensor | None = None
     picked: Tensor | None = None
-    size = 256
+    size = max(1, min(READERS_AT_ONCE, SCORES_AT_ONCE // len(model.book_counts)))
     for start in range(0, len(shelves), size):
         rows = np.arange(start, min(start + size, len(shelves)))
         scores = None
