@@ -300,8 +300,12 @@ def test_the_weights_of_parts_are_named_and_in_order() -> None:
     assert len(weights.parts()) == len(PARTS)
 
 
-def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(inputs: FitInputs) -> None:
+@pytest.mark.parametrize("dense_books", [0, 100])
+def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(
+    inputs: FitInputs, dense_books: int
+) -> None:
     """Books 23 and 24 are in the catalogue but unrated; a model without them takes them in later."""
+    config = CONFIG.model_copy(update={"dense_books": dense_books})
     rated = inputs.train.item_idx < 23
     train = inputs.train.where(rated)
     known = inputs.features
@@ -309,11 +313,12 @@ def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(i
     catalogue = Catalogue(known.catalogue.books.head(23), known.catalogue.tags)
     fewer = BookFeatures(catalogue, known.space, known.content[:23])
     early = replace(inputs, train=replace(train, books=Vocabulary(range(23))), features=fewer)
-    grown = fit_model(CONFIG, LOOP, early)[0].with_new_books(known)
-    whole = fit_model(CONFIG, LOOP, replace(inputs, train=train))[0]
+    grown = fit_model(config, LOOP, early)[0].with_new_books(known)
+    whole = fit_model(config, LOOP, replace(inputs, train=train))[0]
     assert isinstance(grown, Shelf)
     assert isinstance(whole, Shelf)
     assert grown.books.prior.tolist() == pytest.approx(whole.books.prior.tolist(), abs=1e-5)
+    assert abs(float(grown.books.prior[23] - grown.books.prior[24])) > 0.01
     shelves, rows = train.shelves(), np.arange(10)
     for book in (23, 24):
         pairs = rows, np.full(10, book, np.int32)
