@@ -57,8 +57,9 @@ from shelfwise.version import __version__
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-# Of a training that was broken off; in the folder that is to become the run.
+# Of a training that was broken off, here or on a cluster; in the folder that is to become the run.
 CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINTS = "checkpoint"
 # What the files of a damaged run, or of one written by hand, may raise when they are read.
 UNREADABLE = (
     LookupError,
@@ -133,6 +134,19 @@ def check_place(path: Path, *, overwrite: bool) -> None:
 def has_run(path: Path) -> bool:
     """Whether a run is at `path`."""
     return (path / MANIFEST).is_file()
+
+
+def broken_off(path: Path) -> bool:
+    """Whether a training that was broken off left something at `path` to go on from."""
+    return (path / CHECKPOINT).exists() or any((path / CHECKPOINTS).glob("*/*"))
+
+
+def forget_training(path: Path) -> None:
+    """Remove what a training that was broken off left at `path`. Raises OutputError."""
+    with output_errors(path):
+        (path / CHECKPOINT).unlink(missing_ok=True)
+        if (path / CHECKPOINTS).is_dir():
+            shutil.rmtree(path / CHECKPOINTS)
 
 
 def save_run(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
@@ -340,7 +354,7 @@ def _carry_strangers(path: Path, building: Path) -> None:
     """Copy what others put into the old run's folder."""
     if not path.is_dir():
         return
-    ours = {MANIFEST, CHECKPOINT}
+    ours = {MANIFEST, CHECKPOINT, CHECKPOINTS}
     if (path / MANIFEST).is_file():
         with suppress(ValueError, KeyError, TypeError):  # a damaged manifest names nothing: all files are kept
             ours |= set(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"])

@@ -26,6 +26,7 @@ from shelfwise.models.long_shelves import shortened
 from shelfwise.models.shelf import BEHIND, OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
+from shelfwise.training import pickup as pickup_module
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.shelf import (
     Rows,
@@ -141,6 +142,16 @@ def test_the_sparse_pickup_matrix_of_all_books_gives_the_lists_of_the_dense_one(
     swapped = Shelf(model.config, model.scale, model.books, model.star_head, sparse.pickup, model.pick_head)
     lists = [m.top(m.fold_in(shelves), 5, shelves)[0] for m in (swapped, model)]
     assert (lists[0] == lists[1]).mean() > 0.99
+
+
+def test_the_pickup_matrix_of_a_large_catalogue_keeps_no_more_entries_than_there_is_room_for(
+    inputs: FitInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickup_module, "MOST_ENTRIES", 25 * 3)
+    model, _ = fit_model(CONFIG.model_copy(update={"dense_books": 0}), LOOP, inputs)
+    assert isinstance(model, Shelf)
+    assert np.diff(model.pickup.tocsc().indptr).max() <= 3
+    assert 0 < model.pickup.nnz <= 75
 
 
 def test_long_shelves_are_learned_from_in_pieces() -> None:

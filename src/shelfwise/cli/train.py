@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from shelfwise.artifact import CHECKPOINT, check_place, has_run, read_manifest, save_run
+from shelfwise.artifact import CHECKPOINT, broken_off, check_place, forget_training, has_run, read_manifest, save_run
 from shelfwise.cli import options
 from shelfwise.cli.console import command_line, print_json, progress, say
 from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.config import read_toml
-from shelfwise.data.files import output_errors
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.scale import parse_scale
 from shelfwise.data.sources import DataSet, load_dataset
@@ -103,7 +102,7 @@ def train(
     if (valid_ratings or test_ratings) and not train_ratings:
         raise UsageError("--valid-ratings and --test-ratings go with --train-ratings", hint="add --train-ratings F")
     check_place(out, overwrite=overwrite or resume)
-    if (out / CHECKPOINT).exists() and not (overwrite or resume):
+    if broken_off(out) and not (overwrite or resume):
         raise RunExistsError(
             f"{out} holds a training that was broken off", hint="go on with --resume, or begin again with --overwrite"
         )
@@ -158,7 +157,7 @@ def _train_or_resume(
 ) -> Report:
     """The report of the new run, or of the one that is there already complete."""
     checkpoint = out / CHECKPOINT
-    if resume and has_run(out) and not checkpoint.exists():
+    if resume and has_run(out) and not broken_off(out):
         manifest = read_manifest(out)
         if manifest.data.get("signature") != provenance(data, settings, files)["signature"]:
             raise RunExistsError(
@@ -167,8 +166,7 @@ def _train_or_resume(
         say(f"{out} is complete: nothing to resume")
         return Report.model_validate(manifest.report)
     if not resume:
-        with output_errors(checkpoint):
-            checkpoint.unlink(missing_ok=True)
+        forget_training(out)
     with progress() as on_progress:
         run = train_run(
             data, settings, files=files, checkpoint=checkpoint, command=command_line(), on_progress=on_progress

@@ -21,7 +21,12 @@ Result = TypeVar("Result")
 STARTS_AGAIN = 10  # of all processes, after one was lost
 KEPT = 2  # of what was reported: the newest, and the one before should that be damaged
 ATTEMPT = "attempt-{:04d}"
-SETTINGS = {f"RAY_TRAIN_{name}": "0" for name in ("ENABLE_PRINT_PATCH", "METRICS_ENABLED", "ENABLE_PREEMPTION_WATCHER")}
+SETTINGS = {
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process to start
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # until all CPUs and processes are there
+}
 
 
 @dataclass(frozen=True)

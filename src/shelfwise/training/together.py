@@ -5,7 +5,6 @@ Each worker holds its share of the training rows and the whole network; the firs
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +61,6 @@ def train_work(work: Work, settings: LoopSettings, inputs: FitInputs, checkpoint
 def folder_of(checkpoint: Checkpoint) -> Path:
     """Where a cluster keeps what one machine keeps in the checkpoint's file."""
     return checkpoint.path.with_suffix("")
-
-
-def drop(checkpoint: Checkpoint) -> None:
-    """Remove what is kept, by either engine."""
-    checkpoint.path.unlink(missing_ok=True)
-    shutil.rmtree(folder_of(checkpoint), ignore_errors=True)
 
 
 @dataclass(frozen=True)
