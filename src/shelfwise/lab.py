@@ -17,6 +17,7 @@ from shelfwise.data.audit import Audit
 from shelfwise.data.prepare import Prepared
 from shelfwise.data.split import GIVEN_VALID, TEST, TRAIN, VALID
 from shelfwise.data.vocabulary import Vocabulary
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
 from shelfwise.evaluation.cache import BaselineCache
 from shelfwise.evaluation.examples import examples
@@ -40,6 +41,7 @@ class Lab:
     seed: int
     loop: LoopSettings
     on_progress: Progress = silent
+    engine: Engine = HERE
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _inputs(prepared: Prepared, lab: Lab) -> FitInputs:
         events=events,
         seed=lab.seed,
         on_progress=lab.on_progress,
+        engine=lab.engine,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_world import write_world
 from training_work import DiesOnce
 from worlds import checkerboard
 
+from shelfwise.artifact import broken_off, has_run
 from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError, RunExistsError
 from shelfwise.models.contract import Model
@@ -27,7 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),  # of Ray itself
 ]
 
-Fit = Callable[..., tuple[Model, History]]
 BATCH = 64  # eight batches an epoch
 
 
@@ -106,3 +109,37 @@ def test_what_is_wrong_in_a_worker_is_told_as_it_is_here(ray_engine: Engine) -> 
         with pytest.raises(FitError, match=r"the loss is not finite: epoch 1") as caught:
             fit(engine, "mf", "notebook", adam_learning_rate=1e30)
         assert "lower the learning rate" in (caught.value.hint or "")
+
+
+@pytest.mark.scale
+def test_a_command_that_is_killed_goes_on_from_the_last_complete_checkpoint(tmp_path: Path) -> None:
+    """The same model, bit for bit, as of a command that nobody killed."""
+    world = write_world(tmp_path / "world")
+    train = [sys.executable, "-c", "from shelfwise.cli import main; main()", "train", str(world), "--model", "ncf"]
+    train += [
+        "--engine",
+        "ray",
+        "--workers",
+        "2",
+        "--epochs",
+        "12",
+        "--batch-size",
+        "4",
+        "--set",
+        "patience=12",
+        "--out",
+    ]
+    subprocess.run([*train, str(tmp_path / "unbroken")], check=True)
+    killed = subprocess.Popen([*train, str(tmp_path / "run")])
+    kept = lambda: list((tmp_path / "run").glob("checkpoint/attempt-0001/checkpoint_*"))  # noqa: E731
+    while len(kept()) < 2:
+        assert killed.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert not has_run(tmp_path / "run")
+    assert subprocess.run([*train, str(tmp_path / "run")], check=False).returncode == 1  # broken off: --resume
+    subprocess.run([*train, str(tmp_path / "run"), "--resume"], check=True)
+    ours, theirs = (tmp_path / name / "model.safetensors" for name in ("run", "unbroken"))
+    assert ours.read_bytes() == theirs.read_bytes()
+    assert not broken_off(tmp_path / "run")

@@ -62,7 +62,7 @@ class FitInputs:
     features  what is known of the books; needed by models that use content
     events    (user_idx, item_idx) of what readers took up without stars, int32 [M] each, or None
     seed      of every random choice
-    engine    where work that can be spread is done
+    engine    works out sums over blocks of readers, for models that are learned from such
     """
 
     train: Ratings
