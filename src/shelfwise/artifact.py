@@ -138,7 +138,7 @@ def has_run(path: Path) -> bool:
 
 def broken_off(path: Path) -> bool:
     """Whether a training that was broken off left something at `path` to go on from."""
-    return (path / CHECKPOINT).exists() or any((path / CHECKPOINTS).glob("*/*"))
+    return (path / CHECKPOINT).exists() or any((path / CHECKPOINTS).glob("*/checkpoint_*/*"))
 
 
 def forget_training(path: Path) -> None:

@@ -18,6 +18,7 @@ from worlds import checkerboard
 
 from shelfwise.artifact import broken_off, has_run
 from shelfwise.engine import HERE, Engine
+from shelfwise.engine.together import Member
 from shelfwise.errors import FitError, RunExistsError
 from shelfwise.models.contract import Model
 from shelfwise.models.registry import model_config
@@ -80,7 +81,7 @@ def test_a_training_goes_on_where_it_ended_whatever_became_of_the_newest_checkpo
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "same")
     again = partial(fit, ray_engine, "ncf", checkpoint=checkpoint, epochs=4, patience=4)
     assert len(again(stop_after=2)[1]) == 2
-    first, second = sorted(folder_of(checkpoint).glob("attempt-0001/checkpoint_*"))
+    second, first = Member(0, 2, folder_of(checkpoint)).kept()
     content = (second / FILE).read_bytes()
     for damaged in (content[:-1] + bytes([content[-1] ^ 1]), content[: len(content) // 2], content):
         (second / FILE).write_bytes(damaged)
@@ -131,8 +132,8 @@ def test_a_command_that_is_killed_goes_on_from_the_last_complete_checkpoint(tmp_
     ]
     subprocess.run([*train, str(tmp_path / "unbroken")], check=True)
     killed = subprocess.Popen([*train, str(tmp_path / "run")])
-    kept = lambda: list((tmp_path / "run").glob("checkpoint/attempt-0001/checkpoint_*"))  # noqa: E731
-    while len(kept()) < 2:
+    there = Member(0, 2, tmp_path / "run" / "checkpoint")
+    while len(there.kept()) < 2:
         assert killed.poll() is None, "it ended before it could be killed"
         time.sleep(0.02)
     killed.kill()

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 STARTS_AGAIN = 10  # of all processes, after one was lost
 KEPT = 2  # of what was reported: the newest, and the one before should that be damaged
-ATTEMPT = "attempt-{:04d}"
+ATTEMPT, KEPT_FOLDERS = "attempt-{:04d}", "attempt-*/checkpoint_*"
 SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
@@ -50,7 +50,7 @@ class Member:
 
     def kept(self) -> list[Path]:
         """Folders that were kept, by this attempt and earlier ones, newest first; the first may be damaged."""
-        return sorted(self.place.glob("attempt-*/checkpoint_*"), reverse=True)
+        return sorted((file for file in self.place.glob(KEPT_FOLDERS) if file.is_dir()), reverse=True)
 
 
 def run_together(
