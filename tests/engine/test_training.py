@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -144,3 +145,23 @@ def test_a_command_that_is_killed_goes_on_from_the_last_complete_checkpoint(tmp_
     ours, theirs = (tmp_path / name / "model.safetensors" for name in ("run", "unbroken"))
     assert ours.read_bytes() == theirs.read_bytes()
     assert not broken_off(tmp_path / "run")
+
+
+@pytest.mark.scale
+def test_the_benchmark_sets_workers_beside_one_process(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "benchmarks/together.py"
+    words = [
+        str(write_world(tmp_path / "world")),
+        "--out",
+        str(tmp_path),
+        "--models",
+        "mf",
+        "--workers",
+        "2",
+        "--seeds",
+        "0",
+    ]
+    subprocess.run([sys.executable, str(script), *words, "--set", "epochs=2"], check=True)
+    alone, together = json.loads((tmp_path / "together.json").read_text())
+    assert (alone["engine"], together["engine"]) == ("local", "ray")
+    assert together["mse"] == pytest.approx(alone["mse"], abs=1e-4)
