@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shelfwise.data.shelves import Floats, Shelves
+from shelfwise.engine import HERE, Engine
 from shelfwise.features.vectors import BookFeatures, VectorSizes, beside_names
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without, inverted
@@ -43,7 +44,7 @@ class Pickup:
 def fit_lists(model: Shelf, inputs: FitInputs) -> None:
     """Fit what orders the lists of a model whose star head is fitted."""
     assert inputs.features is not None
-    pickup = fit_pickup(inputs.train.shelves(), inputs.features, model.config, model.books.traits)
+    pickup = fit_pickup(inputs.train.shelves(), inputs.features, model.config, model.books.traits, inputs.engine)
     model.pickup = pickup.matrix
     train_pick_head(model, pickup, inputs)
     del pickup
@@ -51,7 +52,9 @@ def fit_lists(model: Shelf, inputs: FitInputs) -> None:
         model.config = model.config.model_copy(update={"taste": choose_taste(model, inputs)})
 
 
-def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits) -> Pickup:
+def fit_pickup(
+    shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits, engine: Engine = HERE
+) -> Pickup:
     """EASE on co-reading counts plus content similarity, its strongest entries; row: the book on the shelf.
 
     Beyond config.dense_books books it is the sparse one, for groups of books that are alike in subject and readers.
@@ -63,7 +66,7 @@ def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, tr
         groups = like_groups(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
         gram_parts = Gram(read, vectors * np.float32(config.content_weight**0.5))
         return Pickup(sparse_ease(gram_parts, groups, config.l2, config.company, config.neighbours), None)
-    gram = coreadings(read)
+    gram = coreadings(read, engine)
     blocks = [slice(start, min(start + BOOKS_AT_ONCE, n_books)) for start in range(0, n_books, BOOKS_AT_ONCE)]
     for books in blocks:
         gram[:, books] += config.content_weight * (vectors @ vectors[books].T)
