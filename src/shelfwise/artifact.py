@@ -173,7 +173,6 @@ def save_run(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
 def load_run(path: str | Path) -> Run:
     """Read a run, checking every file. Raises MissingDataError, CorruptRunError, RunVersionError."""
     path = Path(path)
-    _recover(path)
     manifest = read_manifest(path)
     try:
         _check_files(path, manifest)
@@ -211,6 +210,7 @@ def load_run(path: str | Path) -> Run:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run at `path`. Raises MissingDataError, CorruptRunError, RunVersionError."""
+    _recover(path)
     file = path / MANIFEST
     if not file.is_file():
         raise MissingDataError(f"no run at {path}", hint="make one: shelfwise train DATA --out RUN")

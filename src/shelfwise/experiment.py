@@ -185,6 +185,7 @@ def evaluate(
     ids: IdSpace | None = None,
     rules: Rules | None = None,
     on_progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> Report:
     """Measure a run again beside the baselines: on its own test part, or on the ratings in a file.
 
@@ -205,7 +206,7 @@ def evaluate(
             "this run holds no test ratings that it was not trained on", hint="give some with --test-ratings"
         )
     features = BookFeatures(run.catalogue, run.space, run.content)
-    lab = Lab(features, run.settings["seed"], LoopSettings(), on_progress)
+    lab = Lab(features, run.settings["seed"], LoopSettings(), on_progress, engine)
     measured = measure_beside_baselines(Fitted(run.model, [], 0.0), prepared, lab, trained=run.readers, rules=rules)
     return measured.report(Audit.model_validate(run.report["audit"]), run.report["tried"])
 

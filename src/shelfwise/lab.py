@@ -175,7 +175,7 @@ def measure_beside_baselines(
     results, by_reader, skipped = [result], {kind: readers}, {}
     if rules is not None:
         start = time.perf_counter()
-        ruled = measure_with_rules(Measured(result.measures, readers), fitted.model, exam, rules, trained)
+        ruled = measure_with_rules(Measured(result.measures, readers), fitted.model, exam, rules, trained, lab.engine)
         results.append(
             result.model_copy(
                 update={
@@ -214,7 +214,7 @@ def _baseline(name: str, prepared: Prepared, exam: Exam, lab: Lab) -> tuple[Resu
 
 def _measured(fitted: Fitted, exam: Exam, lab: Lab, trained: Vocabulary | None = None) -> tuple[Result, pl.DataFrame]:
     start = time.perf_counter()
-    measured = measure(fitted.model, exam, trained=trained, on_progress=lab.on_progress)
+    measured = measure(fitted.model, exam, trained=trained, on_progress=lab.on_progress, engine=lab.engine)
     seconds = time.perf_counter() - start
     result = Result.of(fitted.model, exam.part, measured.measures, fit_seconds=fitted.seconds, measure_seconds=seconds)
     return result, measured.readers

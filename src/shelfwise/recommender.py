@@ -71,8 +71,8 @@ class Recommender:
         parts = np.asarray(run.parts)
         self._known = run.shelves.where(parts == TRAIN) if own_files else run.shelves
         self._seen = run.shelves.where(parts != TEST) if own_files else run.shelves
-        trained = run.shelves.where(parts == TRAIN)
-        unchanged = (trained.lengths > 0) & (trained.lengths == self._known.lengths)
+        trained = run.shelves.count(parts == TRAIN)
+        unchanged = (trained > 0) & (trained == self._known.lengths)
         self._trained_idx = np.where(unchanged, np.arange(len(run.readers)), -1).astype(np.int32)
 
     @classmethod

@@ -27,11 +27,10 @@ from shelfwise.models.shelf import BEHIND, OrdinalBias, OrdinalBiasConfig, Shelf
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training import pickup as pickup_module
+from shelfwise.training.leave_one_out import leave_one_out, level_of_others
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.shelf import (
     Rows,
-    leave_one_out,
-    level_of_others,
     some_of,
     some_readers,
     star_head_error,

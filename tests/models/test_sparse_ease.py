@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from shelfwise.errors import FitError
 from shelfwise.models import sparse_ease as sparse_ease_module
 from shelfwise.models.coreading import ease_weights
-from shelfwise.models.sparse_ease import Gram, Groups, company_of, like_groups, sharing, sparse_ease
+from shelfwise.models.sparse_ease import (
+    Gram,
+    Groups,
+    GroupWork,
+    company_of,
+    like_groups,
+    sharing,
+    sparse_ease,
+)
 
 N_BOOKS = 14
 EVERY = np.arange(N_BOOKS)
@@ -42,7 +50,7 @@ def test_parts_of_the_gram_matrix_are_those_of_the_whole() -> None:
 @given(st.integers(0, 10_000), st.integers(1, N_BOOKS))
 def test_with_all_books_as_company_it_is_ease_however_books_are_grouped(seed: int, size: int) -> None:
     gram = random_gram(seed)
-    found = sparse_ease(gram, Groups.of(gram.vectors, size), 5.0, N_BOOKS, N_BOOKS).toarray()
+    found = sparse_ease(GroupWork(gram, 5.0, N_BOOKS, N_BOOKS), Groups.of(gram.vectors, size)).toarray()
     assert found == pytest.approx(ease_weights(np.asfortranarray(whole(gram), dtype=np.float32), 5.0), abs=2e-5)
 
 
@@ -50,7 +58,7 @@ def test_with_all_books_as_company_it_is_ease_however_books_are_grouped(seed: in
 def test_a_column_is_the_ridge_regression_on_the_company(seed: int) -> None:
     gram, l2 = random_gram(seed), 3.0
     groups = Groups.of(gram.vectors, 4)
-    found = sparse_ease(gram, groups, l2, 7, N_BOOKS).toarray()
+    found = sparse_ease(GroupWork(gram, l2, 7, N_BOOKS), groups).toarray()
     for group in groups.groups:
         company = company_of(gram, group, EVERY, 7)
         for book in group:
@@ -63,8 +71,8 @@ def test_a_column_is_the_ridge_regression_on_the_company(seed: int) -> None:
 
 def test_each_column_keeps_its_strongest_entries() -> None:
     gram = random_gram(1)
-    everything = np.abs(sparse_ease(gram, Groups.of(gram.vectors, N_BOOKS), 5.0, N_BOOKS, N_BOOKS).toarray())
-    few = np.abs(sparse_ease(gram, Groups.of(gram.vectors, N_BOOKS), 5.0, N_BOOKS, 4).toarray())
+    everything = np.abs(sparse_ease(GroupWork(gram, 5.0, N_BOOKS, N_BOOKS), Groups.of(gram.vectors, N_BOOKS)).toarray())
+    few = np.abs(sparse_ease(GroupWork(gram, 5.0, N_BOOKS, 4), Groups.of(gram.vectors, N_BOOKS)).toarray())
     for book in range(N_BOOKS):
         kept = np.flatnonzero(few[:, book])
         assert sorted(kept) == sorted(np.argsort(-everything[:, book])[:4])
@@ -110,7 +118,7 @@ def test_books_that_are_all_alike_are_grouped_too() -> None:
 def test_a_gram_matrix_that_cannot_be_inverted_is_said_to_be_one() -> None:
     gram = Gram(sp.csr_matrix((3, 2), dtype=np.float32), np.zeros((2, 1), dtype=np.float32))
     with pytest.raises(FitError, match="inverted"):
-        sparse_ease(gram, Groups.of(gram.vectors, 2), 0.0, 2, 2)
+        sparse_ease(GroupWork(gram, 0.0, 2, 2), Groups.of(gram.vectors, 2))
 
 
 def test_near_groups_are_those_of_like_books(monkeypatch: pytest.MonkeyPatch) -> None:

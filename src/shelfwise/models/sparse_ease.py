@@ -18,6 +18,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from shelfwise.data.shelves import Floats
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
 
 Books = npt.NDArray[np.int64]
@@ -71,16 +72,23 @@ class Gram:
         return found
 
 
-def sparse_ease(gram: Gram, like: Groups, l2: float, company: int, neighbours: int) -> sp.csr_matrix:
-    """B of EASE, sparse float32 [I, I]: of each column the `neighbours` strongest entries, from `company` books.
+@dataclass(frozen=True)
+class GroupWork:
+    """How the columns of groups are worked out: of each the `neighbours` strongest entries, from `company` books."""
 
-    Raises FitError where a part of the Gram matrix cannot be inverted.
-    """
-    n_books = gram.read.shape[1]
-    rows = np.zeros((n_books, min(neighbours, n_books)), dtype=np.int32)
+    gram: Gram
+    l2: float
+    company: int
+    neighbours: int
+
+
+def sparse_ease(work: GroupWork, like: Groups, engine: Engine = HERE) -> sp.csr_matrix:
+    """B of EASE, sparse float32 [I, I]. Raises FitError where a part of the Gram matrix cannot be inverted."""
+    n_books = work.gram.read.shape[1]
+    rows = np.zeros((n_books, min(work.neighbours, n_books)), dtype=np.int32)
     values = np.zeros(rows.shape, dtype=np.float32)
-    for group, near in zip(like.groups, like.near(), strict=True):
-        entries = column_entries(gram, group, near, l2, company, neighbours)
+    blocks = zip(like.groups, like.near(), strict=True)
+    for group, entries in zip(like.groups, engine.map(column_entries, blocks, work), strict=True):
         rows[group, : entries[0].shape[1]], values[group, : entries[1].shape[1]] = entries
     columns = sp.csc_matrix((values.ravel(), rows.ravel(), np.arange(n_books + 1) * rows.shape[1]), (n_books, n_books))
     del rows, values
@@ -90,13 +98,15 @@ def sparse_ease(gram: Gram, like: Groups, l2: float, company: int, neighbours: i
     return matrix
 
 
-def column_entries(
-    gram: Gram, group: Books, near: Books, l2: float, company: int, neighbours: int
-) -> tuple[Books, Floats]:
-    """Rows and values of the strongest entries in the group's columns of B, [G, N], no row twice in a column."""
-    books = company_of(gram, group, near, company)
+def column_entries(work: GroupWork, block: tuple[Books, Books]) -> tuple[Books, Floats]:
+    """Rows and values of the strongest entries in the columns of B that are a group's, [G, N], no row twice in one.
+
+    block  the group, and the books near it (company_of)
+    """
+    gram, (group, near) = work.gram, block
+    books = company_of(gram, group, near, work.company)
     system = gram.square(books)
-    np.einsum("ii->i", system)[:] += np.float32(l2)
+    np.einsum("ii->i", system)[:] += np.float32(work.l2)
     own = np.searchsorted(books, group)
     wanted = np.zeros((len(books), len(group)), dtype=np.float32, order="F")
     wanted[own, np.arange(len(group))] = 1
@@ -107,11 +117,11 @@ def column_entries(
         )  # fmt: skip
     except np.linalg.LinAlgError as error:
         raise FitError("the Gram matrix cannot be inverted", hint="raise l2") from error
-    block = np.ascontiguousarray((inverse / -inverse[own, np.arange(len(group))]).T)
-    block[np.arange(len(group)), own] = 0
-    n = min(neighbours, len(books))
-    strongest = np.argpartition(-np.abs(block), n - 1, axis=1)[:, :n]
-    return books[strongest], np.take_along_axis(block, strongest, axis=1)
+    columns = np.ascontiguousarray((inverse / -inverse[own, np.arange(len(group))]).T)
+    columns[np.arange(len(group)), own] = 0
+    n = min(work.neighbours, len(books))
+    strongest = np.argpartition(-np.abs(columns), n - 1, axis=1)[:, :n]
+    return books[strongest], np.take_along_axis(columns, strongest, axis=1)
 
 
 def company_of(gram: Gram, group: Books, near: Books, size: int) -> Books:
