@@ -23,7 +23,7 @@ from shelfwise.errors import BadValueError, FormatError, UnknownBookError, Usage
 from shelfwise.features.content import most_similar
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
-from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
+from shelfwise.models.blocks import describe, predict, rank_block, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
 from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
 from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
@@ -324,7 +324,7 @@ class Recommender:
         rows = np.arange(len(reader_ids))
         done = 0
         for block, readers in reader_blocks(
-            self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK
+            self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=rank_block(self.run.model)
         ):
             histories = view.histories.take(block)
             books, scores = self._lists(readers, histories, plan, n)

@@ -23,7 +23,7 @@ from shelfwise.evaluation.intervals import ratio_intervals
 from shelfwise.evaluation.metrics import LOSSES, list_metrics, star_losses, star_metrics
 from shelfwise.evaluation.segments import Segments, segments
 from shelfwise.features.vectors import BookFeatures
-from shelfwise.models.blocks import RANK_BLOCK, predict
+from shelfwise.models.blocks import predict, rank_block
 from shelfwise.models.contract import BASES, Model, Progress, silent
 from shelfwise.ranking import ranking_metrics
 from shelfwise.rules import CatalogueFacts, Histories, Plan, Rules, make_plan, ruled_lists
@@ -237,7 +237,8 @@ def measure_lists(
     ranked, histories = exam.ranked, Histories.of(exam.shelves, exam.seen)
     by_reader = {name: np.full(len(exam.shelves), np.nan) for name in RANKING}
     lists = np.full((len(ranked), TOP_K), -1, dtype=np.int32)
-    blocks = [ranked[start : start + RANK_BLOCK] for start in range(0, len(ranked), RANK_BLOCK)]
+    size = rank_block(model)
+    blocks = [ranked[start : start + size] for start in range(0, len(ranked), size)]
     asked = ((trained_idx[block], histories.take(block)) for block in blocks)
     done = 0
     for block, found in zip(blocks, engine.map(_list, asked, (model, plan)), strict=True):

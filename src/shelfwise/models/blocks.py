@@ -15,7 +15,8 @@ from shelfwise.engine import HERE, Engine
 from shelfwise.models.contract import Model, Progress, Readers, Rows, silent
 
 PREDICT_BLOCK = 8192  # readers
-RANK_BLOCK = 1024  # readers; a block's scores take RANK_BLOCK x books x 4 bytes
+RANK_BLOCK = 1024  # readers, or fewer: see rank_block
+MOST_SCORES = 100_000_000  # of readers and books at once: 0.4 GB for each array of them
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ def describe(probabilities: Floats, scale: Scale) -> dict[str, Floats]:
         "high": high,
     }
     return {name: column.astype(np.float32) for name, column in columns.items()}
+
+
+def rank_block(model: Model) -> int:
+    """How many readers a model scores all books for at once."""
+    return max(1, min(RANK_BLOCK, MOST_SCORES // max(len(model.book_counts), 1)))
 
 
 def reader_blocks(
