@@ -33,7 +33,7 @@ def test_measures_are_the_same(
 ) -> None:
     at_work: Engine = Local(2) if engine == "processes" else request.getfixturevalue("ray_engine")
     monkeypatch.setattr(blocks, "PREDICT_BLOCK", 16)
-    monkeypatch.setattr("shelfwise.evaluation.protocol.RANK_BLOCK", 16)
+    monkeypatch.setattr("shelfwise.models.blocks.RANK_BLOCK", 16)
     rules = Rules(per_author=1)
     here, there = numbers(evaluate(run, rules=rules)), numbers(evaluate(run, rules=rules, engine=at_work))
     assert len(here) > 50
