@@ -31,6 +31,7 @@ from shelfwise.training.together import FILE, folder_of, train_work
 pytestmark = [
     pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),  # of Ray itself
+    pytest.mark.timeout(3600),  # on a busy machine its processes take minutes to start
 ]
 
 BATCH = 64  # eight batches an epoch
