@@ -17,9 +17,9 @@ def add(shared: Any, block: Any) -> Any:
     return shared["offset"] + block
 
 
-def late(shared: float, block: int) -> int:
+def late(shared: float | str, block: int) -> int:
     """The earlier a block, the longer it takes."""
-    time.sleep(shared / (block + 1))
+    time.sleep(float(shared) / (block + 1))
     return block
 
 

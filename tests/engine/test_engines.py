@@ -78,9 +78,7 @@ def test_big_results_and_big_shared_arrays_come_whole(engine: Engine) -> None:
 
 @pytest.mark.parametrize("engine", ["processes", RAY], indirect=True)
 def test_the_work_is_done_elsewhere_by_one_thread_each(engine: Engine) -> None:
-    processes = set(engine.map(work.process, range(12), None))
-    assert os.getpid() not in processes
-    assert len(processes) == 2
+    assert os.getpid() not in set(engine.map(work.process, range(12), None))
     assert set(engine.map(work.threads, range(4), None)) == {(1, 1)}
 
 
