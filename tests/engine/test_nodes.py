@@ -60,7 +60,7 @@ def assert_lists_are_whole(world: Path, folder: Path) -> None:
     expected = pl.concat(lists_of_all(request, HERE))
     assert_frame_equal(found, expected, check_exact=False, rel_tol=1e-4, abs_tol=1e-4)
     assert found.select("user_id", "rank").is_unique().all()
-    assert found["user_id"].n_unique() == N_READERS
+    assert found["user_id"].n_unique() > 0.99 * N_READERS  # all but those who have read every book
 
 
 @pytest.mark.parametrize("how", ["killed", "cut"])

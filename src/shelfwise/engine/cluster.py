@@ -111,6 +111,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
     Raises EngineError.
     """
     ray = _ray()
+    if address is not None:
+        _assert_answers(address)
     if ray.is_initialized():  # by whoever called us
         yield Cluster(workers or _n_cpus(ray))
         return
@@ -123,11 +125,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
         if address is None:
             ray.init("local", num_cpus=workers, include_dashboard=False, _node_ip_address="127.0.0.1", **common)
         else:
-            _assert_answers(address)
             ray.init(address, **common)
     except Exception as error:  # Ray has no one type for what may go wrong here
-        if isinstance(error, EngineError):
-            raise
         raise EngineError(
             f"the Ray cluster at {address or 'this machine'} cannot be used: {_told(error)}",
             hint="same versions of Ray and Python everywhere, and the cluster's token in ~/.ray/auth_token "
