@@ -1,9 +1,9 @@
-# make demo | test | check | bench | clean.  PYTHON chooses the interpreter (3.11 or newer).
+# make demo | test | test-scale | check | bench | clean.  PYTHON chooses the interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test test-scale check format bench clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/shelfwise demo $(DEMO)
@@ -12,7 +12,11 @@ test: $(VENV)/dev.stamp
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; } \
 		|| echo "no chromium here: tests in a browser are skipped"
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
+
+# Minutes on clusters of two nodes, in network namespaces of their own (docs/scale.md): as root, on Linux.
+test-scale: $(VENV)/dev.stamp
+	$(BIN)/pytest -m scale -s tests/engine
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -27,6 +27,8 @@ from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.shelves import Shelves
 from shelfwise.models.shelf import Shelf
 from shelfwise.models.similarity import BookTraits
+from shelfwise.models.sparse import strongest
+from shelfwise.training.pickup import MOST_ENTRIES
 
 WARM_UP = 20
 MOVED = 0.02  # standard deviation of what is added to each number of a copy
@@ -54,7 +56,7 @@ def repeated(run: Run, times: int) -> Run:
     )  # fmt: skip
     per_book = {name: getattr(books, name) for name in ("prior", "bias", "count", "histogram", "outside")}
     many = {name: values.repeat(times, *[1] * (values.ndim - 1)) for name, values in per_book.items()}
-    pickup = sp.block_diag([model.pickup] * times, format="csr") if times > 1 else model.pickup
+    pickup = side_by_side(model.pickup, times)
     larger = Shelf(
         model.config, model.scale, replace(books, traits=traits, **many), model.star_head, pickup, model.pick_head
     )
@@ -76,6 +78,16 @@ def repeated(run: Run, times: int) -> Run:
         run, model=larger, catalogue=catalogue, content=content, shelves=nobody,
         parts=np.zeros(0, dtype=np.int8), events=nobody,
     )  # fmt: skip
+
+
+def side_by_side(matrix: sp.csr_matrix, times: int) -> sp.csr_matrix:
+    """The matrix so many times along the diagonal, with as many entries a column as a model of so many books keeps."""
+    n = matrix.shape[0]
+    kept = strongest(abs(matrix.T).toarray(), max(MOST_ENTRIES // (n * times), 1)).T if times > 1 else matrix
+    one = sp.csr_matrix(matrix.multiply(kept != 0)) if times > 1 else matrix
+    indices = np.concatenate([one.indices + np.int32(copy * n) for copy in range(times)])
+    indptr = np.append(0, np.concatenate([one.indptr[1:].astype(np.int64) + copy * one.nnz for copy in range(times)]))
+    return sp.csr_matrix((np.tile(one.data, times), indices, indptr), shape=(n * times, n * times))
 
 
 def milliseconds(run_folder: Path, times: int, lengths: list[int], n_requests: int) -> dict[str, Any]:

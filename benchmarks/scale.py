@@ -1,6 +1,9 @@
 """How the shelf model's cost grows: fit it on simulated ratings of several sizes, each in a process of its own.
 
-    python benchmarks/scale.py --out FOLDER [--sizes 1000000:10000 5000000:10000 ...] [--threads 1]
+    python benchmarks/scale.py --out FOLDER [--sizes 1000000:10000 5000000:10000 ...] [--threads 1] [--runs FOLDER]
+
+With --runs each model is saved there too, and opened again in a process of its own, which answers requests of unknown
+readers with 20 ratings.
 
 Prints a table and writes scale.json and scale.png. Readers are simulated (shelfwise.data.simulate) with tails so heavy
 that some rate half of the books they may: at most 5,000. What is measured is cost, never quality.
@@ -24,6 +27,8 @@ ACTIVITY = 1.3  # spread of the logarithm of shelf lengths
 LONGEST = 5000
 VALID_SHARE = 0.1
 LISTED_READERS = 1000
+REQUESTS, WARM_UP, SHELF = 100, 10, 20
+NO_RUN = "-"
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,8 @@ def simulated(n_ratings: int, n_books: int, seed: int) -> tuple[Any, Any]:
     return FitInputs(part(kept & ~valid), valid=part(kept & valid), features=features, seed=seed), lengths
 
 
-def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any]) -> Measured:
-    """Simulate, fit and list in this process."""
+def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any], run: Path | None) -> Measured:
+    """Simulate, fit and list in this process, and save the run."""
     import numpy as np
 
     from shelfwise.models.registry import model_config
@@ -115,11 +120,55 @@ def measure(n_ratings: int, n_books: int, seed: int, settings: dict[str, Any]) -
     start = time.perf_counter()
     model.top(model.fold_in(shelves), 10, shelves)
     listed = (time.perf_counter() - start) * LISTED_READERS / len(shelves)
+    if run is not None:
+        saved(model, inputs, run)
     n = len(inputs.train) + len(inputs.valid)
     return Measured(
         n, n_books, int((lengths > 0).sum()), int(min(lengths.max(), LONGEST)), wall, cpu,
         cpu / n * 1e6, data_memory, peak_memory(), listed, stages,
     )  # fmt: skip
+
+
+def saved(model: Any, inputs: Any, folder: Path) -> None:
+    """Save a run of the model with its training ratings."""
+    import numpy as np
+
+    from shelfwise.artifact import Run, save_run
+    from shelfwise.data.shelves import Shelves
+
+    features, shelves = inputs.features, inputs.train.shelves()
+    run = Run(
+        model=model, catalogue=features.catalogue, space=features.space, content=features.content,
+        readers=inputs.train.readers, shelves=shelves, parts=np.zeros(len(shelves.item_idx), dtype=np.int8),
+        events=Shelves.empty(len(shelves)), settings={"split": {"kind": "random"}, "duplicates": "first"},
+        data={"scale": str(inputs.train.scale)}, report={},
+    )  # fmt: skip
+    save_run(run, folder, overwrite=True)
+
+
+def opened(folder: Path, seed: int) -> dict[str, Any]:
+    """Seconds until a saved run answers, milliseconds of a request, GiB on disk and in memory."""
+    import numpy as np
+    import torch
+
+    from shelfwise import Recommender
+
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    recommender = Recommender.load(folder)
+    loaded = time.perf_counter() - start
+    rng, n_books, taken = np.random.default_rng(seed), len(recommender.run.catalogue), []
+    for _ in range(WARM_UP + REQUESTS):
+        books, stars = 1 + rng.choice(n_books, SHELF, replace=False), rng.integers(1, 6, SHELF)
+        start = time.perf_counter()
+        assert len(recommender.recommend(ratings=list(zip(books.tolist(), stars.tolist(), strict=True)), n=10)) == 10
+        taken.append(1000 * (time.perf_counter() - start))
+    p50, p99 = np.percentile(taken[WARM_UP:], [50, 99])
+    disk = sum(file.stat().st_size for file in folder.iterdir()) / 2**30
+    return {
+        "disk": disk, "load_seconds": loaded, "first_ms": taken[0], "p50": float(p50), "p99": float(p99),
+        "memory": peak_memory(),
+    }  # fmt: skip
 
 
 def table(found: list[Measured]) -> str:
@@ -133,6 +182,17 @@ def table(found: list[Measured]) -> str:
         for m in found
     ]
     return "\n".join([head, "|" + " --- |" * 9, *rows])
+
+
+def table_of_answers(found: list[dict[str, Any]]) -> str:
+    """Markdown, one row a run that was opened."""
+    head = "| books | run on disk, GiB | opened in, s | first list, ms | p50, ms | p99, ms | peak GiB |"
+    rows = [
+        f"| {a['books']:,} | {a['disk']:.2f} | {a['load_seconds']:.1f} | {a['first_ms']:,.0f} | {a['p50']:.1f} "
+        f"| {a['p99']:.1f} | {a['memory']:.1f} |"
+        for a in found
+    ]
+    return "\n".join([head, "|" + " --- |" * 7, *rows])
 
 
 def slopes(found: list[Measured]) -> dict[int, dict[str, float]]:
@@ -174,21 +234,33 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="a setting of the model")
+    parser.add_argument("--runs", type=Path, help="folder in which to save the runs, to open them again")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.one and options.one[0] == "open":
+        return print_result(opened(Path(options.one[1]), options.seed))
     if options.one:
-        size, seed, *pairs = options.one
+        size, seed, run, *pairs = options.one
         n_ratings, n_books = map(int, size.split(":"))
         settings = {name: json.loads(value) for name, value in (text.split("=", 1) for text in pairs)}
-        return print_result(asdict(measure(n_ratings, n_books, int(seed), settings)))
+        place = None if run == NO_RUN else Path(run)
+        return print_result(asdict(measure(n_ratings, n_books, int(seed), settings, place)))
     found: list[Measured] = []
+    answers: list[dict[str, Any]] = []
     for size in options.sizes:
-        one = in_own_process(__file__, size, options.seed, *options.set, threads=options.threads)
+        run = options.runs / size.replace(":", "-") if options.runs else NO_RUN
+        one = in_own_process(__file__, size, options.seed, run, *options.set, threads=options.threads)
         found.append(Measured(**one))
         print(table(found[-1:]).splitlines()[-1], flush=True)
         keep(options.out, "scale", [asdict(m) for m in found])
+        if options.runs:
+            answers.append({"books": found[-1].books} | in_own_process(__file__, "open", run, threads=1))
+            print(table_of_answers(answers[-1:]).splitlines()[-1], flush=True)
+            keep(options.out, "scale_answers", answers)
     if options.out:
         draw(found, options.out / "scale.png")
+    if answers:
+        print(table_of_answers(answers))
     print(table(found))
     for n_books, by_name in slopes(found).items():
         print(f"slope on log-log axes, {n_books:,} books: " + ", ".join(f"{n} {v:.2f}" for n, v in by_name.items()))

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 
 def test_scale(tmp_path: Path) -> None:
     sizes = ["--sizes", "3000:100", "4000:150", "--set", "dense_books=120", "--set", "longest_shelf=30"]
-    command = [sys.executable, str(ROOT / "benchmarks/scale.py"), "--out", str(tmp_path), *sizes]
+    places = ["--out", str(tmp_path), "--runs", str(tmp_path / "runs")]
+    command = [sys.executable, str(ROOT / "benchmarks/scale.py"), *places, *sizes]
     shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
     small, large = json.loads((tmp_path / "scale.json").read_text())
     assert (small["books"], large["books"]) == (100, 150)
@@ -28,6 +29,10 @@ def test_scale(tmp_path: Path) -> None:
     assert small["fit_cpu_seconds"] > 0
     assert 0 < small["data_memory"] <= small["memory"] < 16
     assert shown.splitlines()[-1].startswith(f"| {large['ratings']:,} | 150 |")
+    for answers, n_books in zip(json.loads((tmp_path / "scale_answers.json").read_text()), (100, 150), strict=True):
+        assert answers["books"] == n_books
+        assert 0 < answers["p50"] <= answers["p99"]
+        assert 0 < answers["disk"] < answers["memory"] < 16
     assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
 
 

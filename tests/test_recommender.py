@@ -95,9 +95,12 @@ def test_everybody_gets_the_list_that_each_would_get_alone(recommender: Recommen
     assert together.equals(alone)
 
 
-def test_blocks_do_not_change_lists(recommender: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "most"), [("RANK_BLOCK", 5), ("MOST_SCORES", 5 * N_BOOKS + 1)])
+def test_blocks_do_not_change_lists(
+    recommender: Recommender, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
     whole = pl.concat(recommender.recommend_all(n=4))
-    monkeypatch.setattr("shelfwise.recommender.RANK_BLOCK", 5)
+    monkeypatch.setattr(f"shelfwise.models.blocks.{limit}", most)
     blocks = list(recommender.recommend_all(n=4))
     assert len(blocks) == 3
     assert pl.concat(blocks).equals(whole)

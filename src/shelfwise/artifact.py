@@ -57,8 +57,9 @@ from shelfwise.version import __version__
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-# Of a training that was broken off; in the folder that is to become the run.
+# Of a training that was broken off, here or on a cluster; in the folder that is to become the run.
 CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINTS = "checkpoint"
 # What the files of a damaged run, or of one written by hand, may raise when they are read.
 UNREADABLE = (
     LookupError,
@@ -135,6 +136,19 @@ def has_run(path: Path) -> bool:
     return (path / MANIFEST).is_file()
 
 
+def broken_off(path: Path) -> bool:
+    """Whether a training that was broken off left something at `path` to go on from."""
+    return (path / CHECKPOINT).exists() or any((path / CHECKPOINTS).glob("*/checkpoint_*/*"))
+
+
+def forget_training(path: Path) -> None:
+    """Remove what a training that was broken off left at `path`. Raises OutputError."""
+    with output_errors(path):
+        (path / CHECKPOINT).unlink(missing_ok=True)
+        if (path / CHECKPOINTS).is_dir():
+            shutil.rmtree(path / CHECKPOINTS)
+
+
 def save_run(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
     """Write a run. Raises RunExistsError, OutputError; on any error what was at `path` is still there."""
     path = Path(path).resolve()  # so that what a link names is replaced, not the link
@@ -159,7 +173,6 @@ def save_run(run: Run, path: str | Path, *, overwrite: bool = False) -> None:
 def load_run(path: str | Path) -> Run:
     """Read a run, checking every file. Raises MissingDataError, CorruptRunError, RunVersionError."""
     path = Path(path)
-    _recover(path)
     manifest = read_manifest(path)
     try:
         _check_files(path, manifest)
@@ -197,6 +210,7 @@ def load_run(path: str | Path) -> Run:
 
 def read_manifest(path: Path) -> Manifest:
     """The manifest of the run at `path`. Raises MissingDataError, CorruptRunError, RunVersionError."""
+    _recover(path)
     file = path / MANIFEST
     if not file.is_file():
         raise MissingDataError(f"no run at {path}", hint="make one: shelfwise train DATA --out RUN")
@@ -340,7 +354,7 @@ def _carry_strangers(path: Path, building: Path) -> None:
     """Copy what others put into the old run's folder."""
     if not path.is_dir():
         return
-    ours = {MANIFEST, CHECKPOINT}
+    ours = {MANIFEST, CHECKPOINT, CHECKPOINTS}
     if (path / MANIFEST).is_file():
         with suppress(ValueError, KeyError, TypeError):  # a damaged manifest names nothing: all files are kept
             ours |= set(json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"])

@@ -12,6 +12,7 @@
     │   ├── UnknownBookError    ratings of books that the catalogue does not hold, where that is fatal
     │   └── AmbiguousIdsError   book ids could be read in two id spaces
     ├── FetchError          a download failed: offline, interrupted, wrong content
+    ├── EngineError         the processes or machines that work is spread over: not there, not reached, lost
     ├── FitError            a model cannot be fitted: no ratings, a loss that is not finite
     ├── StoppedError        training was stopped by SIGTERM; it can go on
     ├── RunError            a run folder cannot be used or written
@@ -96,6 +97,10 @@ class AmbiguousIdsError(DataError):
 
 class FetchError(ShelfwiseError):
     code = "fetch"
+
+
+class EngineError(ShelfwiseError):
+    code = "engine"
 
 
 class FitError(ShelfwiseError):

@@ -25,6 +25,7 @@ from shelfwise.data.shelves import Floats
 from shelfwise.data.sources import DataSet
 from shelfwise.data.split import GIVEN_TEST, TEST, TRAIN, VALID, NewBooks, OwnFiles, SplitConfig
 from shelfwise.data.tables import content_digest
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import MissingDataError, UsageError
 from shelfwise.evaluation.compare import Comparison, compare
 from shelfwise.evaluation.page import report_page
@@ -136,12 +137,13 @@ def train(
     checkpoint: Path | None = None,
     command: str = "",
     on_progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> Run:
     """Prepare, choose, fit, report, and pack a run.
 
     command     what to say in the report of how it was made
     checkpoint  a file to go on from if it is there, written while a network trains
-    Raises DataError, ConfigError, FitError, StoppedError.
+    Raises DataError, ConfigError, FitError, StoppedError, EngineError.
     """
     files = files or OtherFiles()
     config, loop = settings.parsed()
@@ -151,7 +153,7 @@ def train(
     )
     prepared, audit = prepare(data, settings, valid_ratings=files.valid_ratings, test_ratings=files.test_ratings)
     features = BookFeatures.of(known_before(data.catalogue, prepared, settings.split), embedding)
-    lab = Lab(features, settings.seed, loop, on_progress)
+    lab = Lab(features, settings.seed, loop, on_progress, engine)
     chosen = choose(config, prepared, lab)
     fitted = chosen.fitted or fit(
         chosen.config, prepared, lab, None if checkpoint is None else Checkpoint(checkpoint, origin["signature"])
@@ -183,6 +185,7 @@ def evaluate(
     ids: IdSpace | None = None,
     rules: Rules | None = None,
     on_progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> Report:
     """Measure a run again beside the baselines: on its own test part, or on the ratings in a file.
 
@@ -203,7 +206,7 @@ def evaluate(
             "this run holds no test ratings that it was not trained on", hint="give some with --test-ratings"
         )
     features = BookFeatures(run.catalogue, run.space, run.content)
-    lab = Lab(features, run.settings["seed"], LoopSettings(), on_progress)
+    lab = Lab(features, run.settings["seed"], LoopSettings(), on_progress, engine)
     measured = measure_beside_baselines(Fitted(run.model, [], 0.0), prepared, lab, trained=run.readers, rules=rules)
     return measured.report(Audit.model_validate(run.report["audit"]), run.report["tried"])
 

@@ -17,6 +17,7 @@ from shelfwise.data.audit import Audit
 from shelfwise.data.prepare import Prepared
 from shelfwise.data.split import GIVEN_VALID, TEST, TRAIN, VALID
 from shelfwise.data.vocabulary import Vocabulary
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
 from shelfwise.evaluation.cache import BaselineCache
 from shelfwise.evaluation.examples import examples
@@ -40,6 +41,7 @@ class Lab:
     seed: int
     loop: LoopSettings
     on_progress: Progress = silent
+    engine: Engine = HERE
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ def _inputs(prepared: Prepared, lab: Lab) -> FitInputs:
         events=events,
         seed=lab.seed,
         on_progress=lab.on_progress,
+        engine=lab.engine,
     )
 
 
@@ -172,7 +175,7 @@ def measure_beside_baselines(
     results, by_reader, skipped = [result], {kind: readers}, {}
     if rules is not None:
         start = time.perf_counter()
-        ruled = measure_with_rules(Measured(result.measures, readers), fitted.model, exam, rules, trained)
+        ruled = measure_with_rules(Measured(result.measures, readers), fitted.model, exam, rules, trained, lab.engine)
         results.append(
             result.model_copy(
                 update={
@@ -211,7 +214,7 @@ def _baseline(name: str, prepared: Prepared, exam: Exam, lab: Lab) -> tuple[Resu
 
 def _measured(fitted: Fitted, exam: Exam, lab: Lab, trained: Vocabulary | None = None) -> tuple[Result, pl.DataFrame]:
     start = time.perf_counter()
-    measured = measure(fitted.model, exam, trained=trained, on_progress=lab.on_progress)
+    measured = measure(fitted.model, exam, trained=trained, on_progress=lab.on_progress, engine=lab.engine)
     seconds = time.perf_counter() - start
     result = Result.of(fitted.model, exam.part, measured.measures, fit_seconds=fitted.seconds, measure_seconds=seconds)
     return result, measured.readers

@@ -23,7 +23,7 @@ from shelfwise.errors import BadValueError, FormatError, UnknownBookError, Usage
 from shelfwise.features.content import most_similar
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
-from shelfwise.models.blocks import RANK_BLOCK, describe, predict, reader_blocks
+from shelfwise.models.blocks import describe, predict, rank_block, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
 from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
 from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
@@ -71,8 +71,8 @@ class Recommender:
         parts = np.asarray(run.parts)
         self._known = run.shelves.where(parts == TRAIN) if own_files else run.shelves
         self._seen = run.shelves.where(parts != TEST) if own_files else run.shelves
-        trained = run.shelves.where(parts == TRAIN)
-        unchanged = (trained.lengths > 0) & (trained.lengths == self._known.lengths)
+        trained = run.shelves.count(parts == TRAIN)
+        unchanged = (trained > 0) & (trained == self._known.lengths)
         self._trained_idx = np.where(unchanged, np.arange(len(run.readers)), -1).astype(np.int32)
 
     @classmethod
@@ -354,9 +354,9 @@ class Recommender:
         reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
         view = self._view(reader_ids, shelf, feedback)
         plans = [(n, self.plan(rules)) for n, rules in wanted]
-        rows, done = np.arange(len(reader_ids)), 0
-        blocks = reader_blocks(self.run.model, view.shelves, rows, trained_idx=view.trained_idx, size=RANK_BLOCK)
-        for block, readers in blocks if len(rows) else [(rows, self.run.model.fold_in(Shelves.empty(0)))]:
+        rows, done, model = np.arange(len(reader_ids)), 0, self.run.model
+        blocks = reader_blocks(model, view.shelves, rows, trained_idx=view.trained_idx, size=rank_block(model))
+        for block, readers in blocks if len(rows) else [(rows, model.fold_in(Shelves.empty(0)))]:
             histories = view.histories.take(block)
             lists = [self._lists(readers, histories, plan, n) for n, plan in plans]
             for place, ((n, plan), (books, _)) in enumerate(zip(plans, lists, strict=True)):

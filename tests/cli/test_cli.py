@@ -462,7 +462,7 @@ def test_lists_that_are_empty_keep_one_header(
     shell: Shell, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     """A first block of readers who rated everything, and a file of no readers."""
-    monkeypatch.setattr("shelfwise.recommender.RANK_BLOCK", 1)
+    monkeypatch.setattr("shelfwise.models.blocks.RANK_BLOCK", 1)
     all_books = [("ann", book, 3) for book in range(1, N_BOOKS + 1)]
     shelf = write_ratings(tmp_path / "shelf.csv", [*all_books, ("bob", 1, 5)])
     target = tmp_path / f"lists.{suffix}"

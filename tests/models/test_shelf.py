@@ -26,11 +26,11 @@ from shelfwise.models.long_shelves import shortened
 from shelfwise.models.shelf import BEHIND, OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
+from shelfwise.training import pickup as pickup_module
+from shelfwise.training.leave_one_out import leave_one_out, level_of_others
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.shelf import (
     Rows,
-    leave_one_out,
-    level_of_others,
     some_of,
     some_readers,
     star_head_error,
@@ -141,6 +141,16 @@ def test_the_sparse_pickup_matrix_of_all_books_gives_the_lists_of_the_dense_one(
     swapped = Shelf(model.config, model.scale, model.books, model.star_head, sparse.pickup, model.pick_head)
     lists = [m.top(m.fold_in(shelves), 5, shelves)[0] for m in (swapped, model)]
     assert (lists[0] == lists[1]).mean() > 0.99
+
+
+def test_the_pickup_matrix_of_a_large_catalogue_keeps_no_more_entries_than_there_is_room_for(
+    inputs: FitInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickup_module, "MOST_ENTRIES", 25 * 3)
+    model, _ = fit_model(CONFIG.model_copy(update={"dense_books": 0}), LOOP, inputs)
+    assert isinstance(model, Shelf)
+    assert np.diff(model.pickup.tocsc().indptr).max() <= 3
+    assert 0 < model.pickup.nnz <= 75
 
 
 def test_long_shelves_are_learned_from_in_pieces() -> None:
@@ -300,8 +310,12 @@ def test_the_weights_of_parts_are_named_and_in_order() -> None:
     assert len(weights.parts()) == len(PARTS)
 
 
-def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(inputs: FitInputs) -> None:
+@pytest.mark.parametrize("dense_books", [0, 100])
+def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(
+    inputs: FitInputs, dense_books: int
+) -> None:
     """Books 23 and 24 are in the catalogue but unrated; a model without them takes them in later."""
+    config = CONFIG.model_copy(update={"dense_books": dense_books})
     rated = inputs.train.item_idx < 23
     train = inputs.train.where(rated)
     known = inputs.features
@@ -309,11 +323,12 @@ def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(i
     catalogue = Catalogue(known.catalogue.books.head(23), known.catalogue.tags)
     fewer = BookFeatures(catalogue, known.space, known.content[:23])
     early = replace(inputs, train=replace(train, books=Vocabulary(range(23))), features=fewer)
-    grown = fit_model(CONFIG, LOOP, early)[0].with_new_books(known)
-    whole = fit_model(CONFIG, LOOP, replace(inputs, train=train))[0]
+    grown = fit_model(config, LOOP, early)[0].with_new_books(known)
+    whole = fit_model(config, LOOP, replace(inputs, train=train))[0]
     assert isinstance(grown, Shelf)
     assert isinstance(whole, Shelf)
     assert grown.books.prior.tolist() == pytest.approx(whole.books.prior.tolist(), abs=1e-5)
+    assert abs(float(grown.books.prior[23] - grown.books.prior[24])) > 0.01
     shelves, rows = train.shelves(), np.arange(10)
     for book in (23, 24):
         pairs = rows, np.full(10, book, np.int32)

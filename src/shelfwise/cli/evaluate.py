@@ -13,6 +13,7 @@ from shelfwise.cli import options, rule_options
 from shelfwise.cli.console import command_line, print_json, progress, say
 from shelfwise.cli.tables import show_report
 from shelfwise.data.files import atomic_write
+from shelfwise.engine import open_engine
 from shelfwise.evaluation.page import report_page
 from shelfwise.experiment import evaluate as evaluate_run
 from shelfwise.rules import Rules
@@ -31,6 +32,9 @@ def evaluate(
     order: options.ListOrder = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="F", help="Write the report as one page.")] = None,
     as_json: options.AsJson = False,
+    engine: options.OnEngine = "local",
+    workers: options.Workers = None,
+    address: options.Address = None,
 ) -> None:
     """Measure a run beside the baselines, on its own test part or on other ratings.
 
@@ -41,7 +45,7 @@ def evaluate(
     if order is not None:
         loaded = replace(loaded, model=loaded.model.with_order(order))
     rules = rule_options.read_rules(context.params, loaded.catalogue, ids)
-    with progress() as on_progress:
+    with open_engine(engine, workers, address) as at_work, progress() as on_progress:
         report = evaluate_run(
             loaded,
             test_ratings=test_ratings,
@@ -49,6 +53,7 @@ def evaluate(
             ids=ids,
             rules=None if rules == Rules() else rules,
             on_progress=on_progress,
+            engine=at_work,
         )
     if html is not None:
         with atomic_write(html) as file:

@@ -10,6 +10,7 @@ import typer
 from shelfwise.cli.console import say
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.ratings import Columns, Duplicates, UnknownBooks
+from shelfwise.engine import EngineName
 from shelfwise.recommender import OutsideRatings, Recommender
 
 Data = Annotated[
@@ -63,6 +64,22 @@ ListOrder = Annotated[
         "--order",
         help="By what lists are ordered, for models that know several: likely to be read and liked, expected stars, "
         "likely to be read. [default: the run's]",
+    ),
+]
+
+OnEngine = Annotated[
+    EngineName, typer.Option("--engine", help="Where the work is done: on this machine, or on a Ray cluster.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="Blocks of readers at work at a time. [default: 1; with ray all CPUs of the cluster]"
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address", metavar="HOST:PORT", help="The Ray cluster. [default: one is started on this machine, and ended]"
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,10 +15,21 @@ from shelfwise.data.ids import IdSpace
 from shelfwise.data.ratings import READER_NAMES, id_column
 from shelfwise.data.tables import need_column, read_table
 from shelfwise.data.vocabulary import Id
+from shelfwise.engine import open_engine
 from shelfwise.errors import UsageError
+from shelfwise.everybody import lists_of_all, load_recommender, request_of, write_lists
 from shelfwise.recommender import OutsideRatings, Recommender
 from shelfwise.rules import Feedback, Shortfall
 from shelfwise.rules.plan import OnShort
+
+ListsOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Write to this .csv or .parquet file instead of stdout; with --all also to a folder, in parts, where what "
+        "was broken off goes on.",
+    ),
+]
 
 
 @rule_options.takes_rules
@@ -31,13 +43,16 @@ def recommend(
     everybody: Annotated[bool, typer.Option("--all", help="Every reader the run knows.")] = False,
     shelf: options.Shelf = None,
     n: options.Number = 10,
-    out: options.Out = None,
+    out: ListsOut = None,
     ids: options.Ids = None,
     order: options.ListOrder = None,
     why: Annotated[bool, typer.Option("--why", help="Add reasons.")] = False,
     as_json: options.AsJson = False,
     feedback: rule_options.FeedbackFile = None,
     group: rule_options.Group = None,
+    engine: options.OnEngine = "local",
+    workers: options.Workers = None,
+    address: options.Address = None,
 ) -> None:
     """Recommend books: user_id, rank, book_id, title, score, stars; with --why, reasons.
 
@@ -48,17 +63,24 @@ def recommend(
         raise UsageError("for whom?", hint="give one of --reader ID, --readers F, --all, or --shelf RATINGS.csv")
     if group is not None and (reader is not None or everybody):
         raise UsageError("who is in the group?", hint="name its members with --readers F or --shelf RATINGS.csv")
-    recommender = Recommender.load(run)
-    if order is not None:
-        recommender = recommender.ordered(order)
+    if (engine, workers) != ("local", None) and not everybody:
+        raise UsageError("--engine and --workers go with --all", hint="add --all, or leave them out")
+    recommender = load_recommender(run, order)
     outside = options.read_shelf(recommender, shelf, ids)
     reader_ids = None if everybody else _reader_ids(reader, readers, recommender, outside)
     rules = rule_options.read_rules(context.params, recommender.run.catalogue, ids)
     marks = _read_feedback(recommender, feedback, ids)
     shorts: list[tuple[Id, Shortfall]] = []
     on_short: OnShort = lambda who, missing: shorts.append((who, missing))  # noqa: E731
-    with progress() as on_progress:
-        if group is not None and reader_ids is not None:
+    in_blocks = everybody and (is_folder(out) or (engine, workers) != ("local", None))
+    with ExitStack() as stack:
+        on_progress = stack.enter_context(progress())
+        if in_blocks:
+            asked = {"n": n, "order": order, "why": why, "rules": rules, "shelf": outside, "feedback": marks}
+            request = request_of(run, recommender, **asked)
+            at_work = stack.enter_context(open_engine(engine, workers, address))
+            frames = lists_of_all(request, at_work, on_progress, on_short)
+        elif group is not None and reader_ids is not None:
             frame = recommender.recommend_group(
                 reader_ids, outside, n=n, how=group, rules=rules, feedback=marks, why=why, on_short=on_short
             )
@@ -74,15 +96,22 @@ def recommend(
                 on_progress=on_progress,
                 on_short=on_short,
             )
-        if out is not None:
-            n_rows = write_frames(map(reasons_as_text, frames) if out.suffix == ".csv" else frames, out)
-        else:
+        if out is None:
             frame = pl.concat(list(frames))
+        elif in_blocks and is_folder(out):
+            n_rows = write_lists(request, out, at_work, on_progress, on_short)
+        else:
+            n_rows = write_frames(map(reasons_as_text, frames) if out.suffix == ".csv" else frames, out)
     rule_options.say_short(shorts)
     if out is not None:
         say(f"wrote {n_rows:,} rows to {out}")
     else:
         print_frame(frame if as_json else reasons_as_text(frame), as_json=as_json)
+
+
+def is_folder(out: Path | None) -> bool:
+    """Whether lists for everybody are to be written in parts."""
+    return out is not None and (out.is_dir() or not out.suffix)
 
 
 def _reader_ids(

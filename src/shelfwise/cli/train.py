@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from shelfwise.artifact import CHECKPOINT, check_place, has_run, read_manifest, save_run
+from shelfwise.artifact import CHECKPOINT, broken_off, check_place, forget_training, has_run, read_manifest, save_run
 from shelfwise.cli import options
 from shelfwise.cli.console import command_line, print_json, progress, say
 from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.config import read_toml
-from shelfwise.data.files import output_errors
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.scale import parse_scale
 from shelfwise.data.sources import DataSet, load_dataset
+from shelfwise.engine import Engine, open_engine
 from shelfwise.errors import RunExistsError, UsageError
 from shelfwise.evaluation.report import Report
 from shelfwise.experiment import OtherFiles, TrainSettings, provenance
@@ -96,6 +99,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a run that is there.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was broken off.")] = False,
     as_json: options.AsJson = False,
+    engine: options.OnEngine = "local",
+    workers: options.Workers = None,
+    address: options.Address = None,
 ) -> None:
     """Audit, split, choose settings on validation, fit, report on test, and save the run."""
     if seeds > 1 and train_ratings:
@@ -103,7 +109,7 @@ def train(
     if (valid_ratings or test_ratings) and not train_ratings:
         raise UsageError("--valid-ratings and --test-ratings go with --train-ratings", hint="add --train-ratings F")
     check_place(out, overwrite=overwrite or resume)
-    if (out / CHECKPOINT).exists() and not (overwrite or resume):
+    if broken_off(out) and not (overwrite or resume):
         raise RunExistsError(
             f"{out} holds a training that was broken off", hint="go on with --resume, or begin again with --overwrite"
         )
@@ -145,7 +151,8 @@ def train(
     say(f"read {loaded.edition} from {loaded.folder}")
     say(f"ratings from {loaded.ratings.path}, whose book ids are the {loaded.ratings.ids}'s")
     files = OtherFiles(valid_ratings, test_ratings, embedding, embedding_ids)
-    report = _train_or_resume(loaded, settings, files, out, resume=resume, overwrite=overwrite)
+    on_engine = partial(open_engine, engine, workers, address)
+    report = _train_or_resume(loaded, settings, files, out, on_engine, resume=resume, overwrite=overwrite)
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -154,11 +161,18 @@ def train(
 
 
 def _train_or_resume(
-    data: DataSet, settings: TrainSettings, files: OtherFiles, out: Path, *, resume: bool, overwrite: bool
+    data: DataSet,
+    settings: TrainSettings,
+    files: OtherFiles,
+    out: Path,
+    on_engine: Callable[[], AbstractContextManager[Engine]],
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Report:
     """The report of the new run, or of the one that is there already complete."""
     checkpoint = out / CHECKPOINT
-    if resume and has_run(out) and not checkpoint.exists():
+    if resume and has_run(out) and not broken_off(out):
         manifest = read_manifest(out)
         if manifest.data.get("signature") != provenance(data, settings, files)["signature"]:
             raise RunExistsError(
@@ -167,11 +181,16 @@ def _train_or_resume(
         say(f"{out} is complete: nothing to resume")
         return Report.model_validate(manifest.report)
     if not resume:
-        with output_errors(checkpoint):
-            checkpoint.unlink(missing_ok=True)
-    with progress() as on_progress:
+        forget_training(out)
+    with on_engine() as engine, progress() as on_progress:
         run = train_run(
-            data, settings, files=files, checkpoint=checkpoint, command=command_line(), on_progress=on_progress
+            data,
+            settings,
+            files=files,
+            checkpoint=checkpoint,
+            command=command_line(),
+            on_progress=on_progress,
+            engine=engine,
         )
     save_run(run, out, overwrite=overwrite or resume)
     say(f"saved {out}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from shelfwise.config import Config
 from shelfwise.data.catalogue import Catalogue
-from shelfwise.data.ratings import Cleaning, Duplicates, Ratings
+from shelfwise.data.ratings import Cleaning, Duplicates, Ratings, RatingsTable
 from shelfwise.data.shelves import Indices
 from shelfwise.data.sources import DataSet
 from shelfwise.data.split import PARTS, TEST, TRAIN, Parts
@@ -59,68 +62,110 @@ class Audit(Config):
     test_book_unseen: float | None
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of some readers' ratings; those of other readers add up with them.
+
+    rows         of Cleaning, and n_out_of_scale
+    stars        how often each value occurs among the ratings kept
+    readers      ids in ascending order; per_reader int64 [U], ratings of each
+    per_book     int64 [P, I], ratings of each book in each part (data.split), in train where there is no split
+    shared       ratings whose reader has another book of the same series, author
+    new_readers  test ratings of readers who are not in train
+    """
+
+    rows: dict[str, int]
+    unknown_books: list[str]
+    stars: dict[float, int]
+    readers: pl.Series
+    per_reader: npt.NDArray[np.int64]
+    per_book: npt.NDArray[np.int64]
+    shared: tuple[int, int]
+    new_readers: int
+
+
+def count(table: RatingsTable, ratings: Ratings, cleaning: Cleaning, parts: Parts | None, books: Catalogue) -> Counts:
+    """The counts of a table and of the ratings that clean() kept of it."""
+    names = ("n_rows", "n_exact_duplicates", "n_repeated", "n_conflicting_pairs", "n_unknown_book_rows")
+    stars, n = table.frame["stars"].value_counts(name="n").get_columns()
+    out_of_scale = int(n.filter(pl.Series(~table.scale.contains(stars.to_numpy()))).sum())
+    values, counts = np.unique(ratings.stars, return_counts=True)
+    per_reader = np.bincount(ratings.user_idx, minlength=ratings.n_readers)
+    part = np.zeros(len(ratings), dtype=np.int64) if parts is None else parts.astype(np.int64)
+    per_book = np.bincount(part * ratings.n_books + ratings.item_idx, minlength=len(PARTS) * ratings.n_books)
+    train, test = ratings.user_idx[part == TRAIN], ratings.user_idx[part == TEST]
+    return Counts(
+        rows={name: getattr(cleaning, name) for name in names} | {"n_out_of_scale": out_of_scale},
+        unknown_books=cleaning.unknown_books,
+        stars=dict(zip(values.tolist(), counts.tolist(), strict=True)),
+        readers=ratings.readers.ids.filter(pl.Series(per_reader > 0)),
+        per_reader=per_reader[per_reader > 0],
+        per_book=per_book.reshape(len(PARTS), ratings.n_books),
+        shared=(_shared(ratings, *_groups(books, "series")), _shared(ratings, *_groups(books, "authors"))),
+        new_readers=int((~np.isin(test, train)).sum()),
+    )
+
+
 def audit(data: DataSet, ratings: Ratings, cleaning: Cleaning, parts: Parts | None = None) -> Audit:
     """Audit of a data set and the ratings that clean() kept of it.
 
     `parts` (of split) adds the size of each part and the shares of test rows whose reader or book
     does not occur in train.
     """
-    per_reader, rated = np.bincount(ratings.user_idx), np.bincount(ratings.item_idx)
-    per_reader, rated = per_reader[per_reader > 0], rated[rated > 0]
+    counts = count(data.ratings, ratings, cleaning, parts, data.catalogue)
+    return audit_of_counts(data, counts, cleaning.duplicates, split=parts is not None)
+
+
+def audit_of_counts(data: DataSet, counts: Counts, duplicates: Duplicates, *, split: bool) -> Audit:
+    """The audit of a data set from its counts; `data` without its ratings will do."""
+    per_book, n_ratings = counts.per_book.sum(axis=0), int(counts.per_reader.sum())
+    rated = per_book[per_book > 0]
     at_cap = int((rated == rated.max()).sum())
     capped = rated.max() >= 20 and at_cap >= CAPPED_SHARE * len(rated)
-    values, counts = np.unique(ratings.stars, return_counts=True)
-    stars, n = data.ratings.frame["stars"].value_counts(name="n").get_columns()
-    out_of_scale = int(n.filter(pl.Series(~data.ratings.scale.contains(stars.to_numpy()))).sum())
-    events = data.events
+    events, n_books = data.events, len(data.catalogue)
     return Audit(
         name=data.name,
         edition=data.edition,
         fingerprint=data.fingerprint,
-        scale=str(ratings.scale),
+        scale=str(data.ratings.scale),
         ids=data.ratings.ids,
-        duplicates=cleaning.duplicates,
-        n_rows=cleaning.n_rows,
-        n_out_of_scale=out_of_scale,
-        n_exact_duplicates=cleaning.n_exact_duplicates,
-        n_repeated=cleaning.n_repeated,
-        n_conflicting_pairs=cleaning.n_conflicting_pairs,
-        n_unknown_book_rows=cleaning.n_unknown_book_rows,
-        unknown_books=cleaning.unknown_books,
-        n_ratings=len(ratings),
-        n_readers=len(per_reader),
-        n_books=ratings.n_books,
+        duplicates=duplicates,
+        **counts.rows,
+        unknown_books=counts.unknown_books,
+        n_ratings=n_ratings,
+        n_readers=len(counts.per_reader),
+        n_books=n_books,
         n_books_rated=len(rated),
-        density=len(ratings) / (len(per_reader) * ratings.n_books),
-        stars={f"{value:g}": int(count) for value, count in zip(values, counts, strict=True)},
-        mean_stars=float(ratings.stars.mean(dtype=np.float64)),
-        ratings_per_reader=_quantiles(per_reader),
+        density=n_ratings / (len(counts.per_reader) * n_books),
+        stars={f"{value:g}": n for value, n in sorted(counts.stars.items())},
+        mean_stars=sum(value * n for value, n in counts.stars.items()) / n_ratings,
+        ratings_per_reader=_quantiles(counts.per_reader),
         ratings_per_book=_quantiles(rated),
-        n_single_rating_readers=int((per_reader == 1).sum()),
+        n_single_rating_readers=int((counts.per_reader == 1).sum()),
         n_capped_books=at_cap if capped else 0,
         cap=int(rated.max()) if capped else None,
-        series_overlap=_overlap(ratings, *_groups(data.catalogue, "series")),
-        author_overlap=_overlap(ratings, *_groups(data.catalogue, "authors")),
+        series_overlap=counts.shared[0] / n_ratings,
+        author_overlap=counts.shared[1] / n_ratings,
         holes=_holes(data.catalogue),
         n_events=0 if events is None else len(events),
         n_event_readers=0 if events is None else events["user_id"].n_unique(),
         n_unknown_event_rows=0 if events is None else events["book_id"].null_count(),
-        **_part_counts(ratings, parts),
+        **_part_counts(counts, split=split),
     )
 
 
-def _part_counts(ratings: Ratings, parts: Parts | None) -> dict[str, object]:
-    if parts is None:
+def _part_counts(counts: Counts, *, split: bool) -> dict[str, object]:
+    if not split:
         return {"parts": {}, "test_reader_unseen": None, "test_book_unseen": None}
-    counts = np.bincount(parts, minlength=len(PARTS))
-    train, test = ratings.where(parts == TRAIN), ratings.where(parts == TEST)
+    train, test = counts.per_book[TRAIN], counts.per_book[TEST]
     unseen: dict[str, float | None] = {"test_reader_unseen": None, "test_book_unseen": None}
-    if len(test):
+    if n_test := int(test.sum()):
         unseen = {
-            "test_reader_unseen": float(np.mean(~np.isin(test.user_idx, train.user_idx))),
-            "test_book_unseen": float(np.mean(~np.isin(test.item_idx, train.item_idx))),
+            "test_reader_unseen": counts.new_readers / n_test,
+            "test_book_unseen": float(test[train == 0].sum() / n_test),
         }
-    return {"parts": {name: int(n) for name, n in zip(PARTS, counts, strict=True) if n}, **unseen}
+    sizes = zip(PARTS, counts.per_book.sum(axis=1).tolist(), strict=True)
+    return {"parts": {name: n for name, n in sizes if n}, **unseen}
 
 
 def _quantiles(counts: np.ndarray) -> dict[str, float]:
@@ -140,15 +185,15 @@ def _groups(catalogue: Catalogue, column: str) -> tuple[Indices, Indices]:
     return pairs["item_idx"].to_numpy(), codes.to_numpy()
 
 
-def _overlap(ratings: Ratings, item_idx: Indices, group_idx: Indices) -> float:
-    """Share of ratings whose reader has another rated book of the same group (series or author)."""
+def _shared(ratings: Ratings, item_idx: Indices, group_idx: Indices) -> int:
+    """Ratings whose reader has another rated book of the same group (series or author)."""
     if not len(item_idx):
-        return 0.0
+        return 0
     rows = pl.DataFrame({"user": ratings.user_idx, "item": ratings.item_idx})
     groups = pl.DataFrame({"item": item_idx, "group": group_idx})
     joined = rows.join(groups, on="item", how="inner")
     shared = joined.filter(pl.len().over("user", "group") > 1)
-    return shared.select("user", "item").n_unique() / len(ratings)
+    return shared.select("user", "item").n_unique()
 
 
 def _holes(catalogue: Catalogue) -> dict[str, int]:

@@ -15,7 +15,7 @@ from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
 from shelfwise.data.scale import Scale, guess_scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
-from shelfwise.data.tables import need_column, numbers, pick_column, present, read_table
+from shelfwise.data.tables import need_column, numbers, parts_of, pick_column, present, read_table
 from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.errors import BadValueError, DuplicateError, FormatError, UnknownBookError
 
@@ -137,12 +137,28 @@ def read_ratings(
     scale: Scale | None = None,
     ids: IdSpace | None = None,
 ) -> RatingsTable:
-    """Read a ratings file. Without a catalogue the file's own book ids are the catalogue's.
+    """Read a file of ratings, or a folder of parts. Without a catalogue the file's own book ids are the catalogue's.
 
     Raises FormatError, MissingColumnError, BadValueError (missing ids; stars that are no number),
     AmbiguousIdsError. Stars outside the scale are kept here: audit counts them, clean refuses them.
     """
-    columns = columns or Columns()
+    parts = [read_part(part, columns or Columns()) for part in parts_of(path)]
+    if len({"time" in part.columns for part in parts}) > 1:
+        raise FormatError(f"{path}: only some of its parts have times", hint="give all of them, or none")
+    names = ("user_id", "raw_book_id")
+    text = [pl.col(name).cast(pl.String) for name in names if len({part[name].dtype for part in parts}) > 1]
+    frame = parts[0] if len(parts) == 1 else pl.concat([part.with_columns(text) for part in parts])
+    space: IdSpace = "catalogue"
+    if catalogue is None:
+        book_ids = frame["raw_book_id"]
+    else:
+        book_ids, space = to_catalogue_ids(frame["raw_book_id"], catalogue, ids, str(path))
+    frame = frame.insert_column(1, book_ids.alias("book_id"))
+    return RatingsTable(frame, path, scale or guess_scale(frame["stars"]), space)
+
+
+def read_part(path: Path, columns: Columns) -> pl.DataFrame:
+    """user_id, raw_book_id, stars, and time where there is one, of one file of ratings. Raises as read_ratings."""
     raw = read_table(path)
     user_column = need_column(raw, READER_NAMES, path, "readers", columns.reader)
     book_column = need_column(raw, BOOK_ID_NAMES, path, "books", columns.book)
@@ -151,23 +167,10 @@ def read_ratings(
         raise FormatError(f"{path} has a header but no rows", hint="it needs at least one rating")
     raw_ids = id_column(raw, book_column, path, "book id")
     stars = numbers(raw[stars_column], path, "stars").cast(pl.Float32)
-    space: IdSpace = "catalogue"
-    if catalogue is None:
-        book_ids = raw_ids
-    else:
-        book_ids, space = to_catalogue_ids(raw_ids, catalogue, ids, str(path))
-    frame = pl.DataFrame(
-        {
-            "user_id": id_column(raw, user_column, path, "reader id"),
-            "book_id": book_ids,
-            "raw_book_id": raw_ids,
-            "stars": stars,
-        }
-    )
+    users = id_column(raw, user_column, path, "reader id")
+    frame = pl.DataFrame({"user_id": users, "raw_book_id": raw_ids, "stars": stars})
     time_column = pick_column(raw, TIME_NAMES, path, columns.time)
-    if time_column is not None:
-        frame = frame.with_columns(parse_time(raw[time_column], path).alias("time"))
-    return RatingsTable(frame, path, scale or guess_scale(stars), space)
+    return frame if time_column is None else frame.with_columns(parse_time(raw[time_column], path).alias("time"))
 
 
 def id_column(raw: pl.DataFrame, column: str, path: Path, what: str) -> pl.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,13 @@ def guess_scale(stars: pl.Series | npt.ArrayLike) -> Scale:
     column = stars if isinstance(stars, pl.Series) else pl.Series(np.asarray(stars))
     column = column.gather_every(1 + len(column) // GUESSED_FROM)
     values, counts = column.alias("stars").value_counts(name="n").get_columns()
-    weights = counts.to_numpy() / max(len(column), 1)
-    shares = [float(weights[scale.contains(values.to_numpy())].sum()) for scale in KNOWN_SCALES]
+    return fitting_scale(values.to_numpy(), counts.to_numpy())
+
+
+def fitting_scale(values: npt.NDArray[Any], counts: npt.NDArray[Any]) -> Scale:
+    """As guess_scale, from each value that occurs and how often it does."""
+    weights = counts / max(counts.sum(), 1)
+    shares = [float(weights[scale.contains(values)].sum()) for scale in KNOWN_SCALES]
     fitting = [scale for scale, share in zip(KNOWN_SCALES, shares, strict=True) if share >= 0.99]
     return fitting[0] if fitting else KNOWN_SCALES[int(np.argmax(shares))]
 

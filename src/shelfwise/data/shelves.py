@@ -11,6 +11,8 @@ Indices = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
+AT_ONCE = 1 << 16  # readers
+
 
 @dataclass(frozen=True)
 class Shelves:
@@ -37,6 +39,15 @@ class Shelves:
     def rows(self) -> npt.NDArray[np.int64]:
         """The reader (row) of each rating, int64 [N]."""
         return np.repeat(np.arange(len(self)), self.lengths)
+
+    def count(self, keep: npt.NDArray[np.bool_]) -> Offsets:
+        """Of each reader how many ratings are among those to `keep`, bool [N]; int64 [U]."""
+        counts = np.empty(len(self), dtype=np.int64)
+        for start in range(0, len(self), AT_ONCE):  # so that nothing is as long as all ratings
+            bounds = self.indptr[start : start + AT_ONCE + 1]
+            sums = np.concatenate([[0], np.cumsum(keep[bounds[0] : bounds[-1]])])
+            counts[start : start + AT_ONCE] = np.diff(sums[bounds - bounds[0]])
+        return counts
 
     @classmethod
     def build(cls, rows: npt.ArrayLike, item_idx: npt.ArrayLike, stars: npt.ArrayLike, n_rows: int) -> Shelves:
@@ -65,6 +76,12 @@ class Shelves:
         np.cumsum(lengths, out=indptr[1:])
         place = np.arange(indptr[-1]) + np.repeat(self.indptr[known] - indptr[:-1], lengths)
         return Shelves(indptr, self.item_idx[place], self.stars[place])
+
+    def span(self, start: int, stop: int) -> Shelves:
+        """The rows from `start` up to `stop`, without a copy of their ratings."""
+        bounds = self.indptr[start : stop + 1]
+        rows = slice(int(bounds[0]), int(bounds[-1]))
+        return Shelves(bounds - bounds[0], self.item_idx[rows], self.stars[rows])
 
     def holds(self, item_idx: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Which of each reader's C books, [U, C], are on the shelf; -1 never is."""

@@ -7,7 +7,7 @@ Understood: both editions of goodbooks-10k, and our own layout:
     tags.*     book_id, tag, optionally count                  (optional)
     events.*   user_id, book_id, optionally a time: loans, purchases, reading logs (optional)
 
-where .* is one of tables.SUFFIXES.
+where .* is one of tables.SUFFIXES. Ratings may also be a folder ratings/ of such tables, each reader in one of them.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def load_dataset(
     books, edition, files = read_catalogue(source) if source.is_dir() else (None, OWN_LAYOUT, [])
     if catalogue is not None and books is None:
         raise MissingDataError(f"{source} has no books.* to take a catalogue from", hint="give a folder with one")
-    own = folder if folder.is_file() else find_table(folder, "ratings")
+    own = find_ratings(folder)
     path = ratings or own
     if path is None:
         raise MissingDataError(f"{folder} has no ratings.* ({', '.join(SUFFIXES)})", hint="add it")
@@ -132,8 +132,39 @@ def load_dataset(
         books = catalogue_of_ids(table.frame["book_id"])
     events = None if events_path is None else read_events(events_path, books, ids)
     files = [*files, path] + ([events_path] if events_path else [])
-    title = folder.resolve().name if folder.is_dir() else folder.name.split(".")[0]
-    return DataSet(title, edition, folder, books, table, events, fingerprint(files))
+    return DataSet(_title(folder), edition, folder, books, table, events, fingerprint(files))
+
+
+def load_without_ratings(name: str | Path, catalogue: str | Path | None = None) -> tuple[DataSet, Path]:
+    """A data set with everything but its ratings, and where those are; without a catalogue it has no book yet.
+
+    Raises MissingDataError and what the catalogue raises.
+    """
+    folder = locate(name)
+    source = locate(catalogue) if catalogue is not None else folder
+    books, edition, files = read_catalogue(source) if source.is_dir() else (None, OWN_LAYOUT, [])
+    path = find_ratings(folder)
+    if path is None:
+        raise MissingDataError(f"{folder} has no ratings.* and no folder ratings/", hint="add them")
+    nothing = RatingsTable(pl.DataFrame(), path, Scale(1, 5), "catalogue")
+    events_path = find_table(folder, "events") if folder.is_dir() else None
+    events = None
+    if events_path is not None and books is not None:
+        events, files = read_events(events_path, books, None), [*files, events_path]
+    books = books or catalogue_of_ids(pl.Series([], dtype=pl.Int64))
+    return DataSet(_title(folder), edition, folder, books, nothing, events, fingerprint(files)), path
+
+
+def _title(folder: Path) -> str:
+    return folder.resolve().name if folder.is_dir() else folder.name.split(".")[0]
+
+
+def find_ratings(folder: Path) -> Path | None:
+    """The ratings of a data set: a file, or a folder ratings/ of parts; None where there are none."""
+    if folder.is_file():
+        return folder
+    parts = folder / "ratings"
+    return find_table(folder, "ratings") or (parts if parts.is_dir() else None)
 
 
 def fingerprint(files: list[Path]) -> str:

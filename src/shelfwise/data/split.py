@@ -89,7 +89,7 @@ def split(ratings: Ratings, config: SplitConfig) -> Parts:
     a part left without ratings.
     """
     if isinstance(config, RandomSplit):
-        parts = _by_share(_pair_hashes(ratings, config.seed), config.valid, config.test)
+        parts = by_pairs(ratings, config)
     elif isinstance(config, LeaveKOut):
         parts = _leave_k_out(ratings, config)
     elif isinstance(config, NewReaders):
@@ -107,6 +107,11 @@ def split(ratings: Ratings, config: SplitConfig) -> Parts:
                 hint="more ratings, or another split",
             )
     return parts
+
+
+def by_pairs(ratings: Ratings, config: RandomSplit) -> Parts:
+    """The random split, which may leave a part empty: of some readers alone as of all."""
+    return _by_share(_pair_hashes(ratings, config.seed), config.valid, config.test)
 
 
 def _mix(x: Hashes) -> Hashes:

@@ -36,6 +36,20 @@ def find_table(folder: Path, stem: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def parts_of(path: Path) -> list[Path]:
+    """The files of a table: the path itself, or where it is a folder all tables in and below it, by name.
+
+    Raises MissingDataError where there is none.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
+    files = [file for file in files if not file.name.startswith((".", "_"))]
+    if not files:
+        raise MissingDataError(f"{path} holds no table ({', '.join(SUFFIXES)})", hint="check the path")
+    return files
+
+
 def read_bytes(path: Path) -> bytes:
     """The file's content, unpacked if it is a .zip (of one table) or a .gz.
 
@@ -64,8 +78,15 @@ def read_bytes(path: Path) -> bytes:
 
 
 def content_digest(path: Path) -> str:
-    """SHA-256 of the unpacked content, hex: the same for a plain and a zipped copy."""
+    """SHA-256 of the unpacked content, hex: the same for a plain and a zipped copy. Of a folder: of its parts' ones."""
+    if path.is_dir():
+        return joined_digest([content_digest(part) for part in parts_of(path)])
     return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def joined_digest(digests: list[str]) -> str:
+    """The digest of a folder from those of its parts, hex."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False) -> pl.DataFrame:

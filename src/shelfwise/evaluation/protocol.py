@@ -18,11 +18,12 @@ from shelfwise.data.ratings import Ratings
 from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.data.split import GIVEN_TEST, GIVEN_VALID, TEST, TRAIN, VALID, Parts
 from shelfwise.data.vocabulary import Vocabulary
+from shelfwise.engine import HERE, Engine
 from shelfwise.evaluation.intervals import ratio_intervals
 from shelfwise.evaluation.metrics import LOSSES, list_metrics, star_losses, star_metrics
 from shelfwise.evaluation.segments import Segments, segments
 from shelfwise.features.vectors import BookFeatures
-from shelfwise.models.blocks import predict, reader_blocks
+from shelfwise.models.blocks import predict, rank_block
 from shelfwise.models.contract import BASES, Model, Progress, silent
 from shelfwise.ranking import ranking_metrics
 from shelfwise.rules import CatalogueFacts, Histories, Plan, Rules, make_plan, ruled_lists
@@ -162,17 +163,24 @@ def measure(
     trained: Vocabulary | None = None,
     rank: bool = True,
     on_progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> Measured:
     """All measures of a model; `trained` as in Exam.trained_idx."""
     trained_idx, target = exam.trained_idx(trained), exam.target
     answers = predict(
-        model, exam.shelves, target.user_idx, target.item_idx, trained_idx=trained_idx, on_progress=on_progress
+        model,
+        exam.shelves,
+        target.user_idx,
+        target.item_idx,
+        trained_idx=trained_idx,
+        on_progress=on_progress,
+        engine=engine,
     )
     losses = star_losses(answers.stars, target.stars, target.scale, answers.probabilities)
     readers = _by_reader(exam, losses)
     ranking: dict[str, float] = {}
     if rank:
-        values, ranking = measure_lists(model, exam, trained_idx, on_progress)
+        values, ranking = measure_lists(model, exam, trained_idx, on_progress, engine=engine)
         columns = [pl.Series(RANKING[name], value, nan_to_null=True) for name, value in values.items()]
         readers = readers.with_columns(columns)
     kinds = exam.segments | {"basis": Segments(BASES, answers.basis)}
@@ -199,10 +207,12 @@ def measure_stars(model: Model, exam: Exam) -> float:
     return float(star_losses(answers.stars, target.stars, target.scale)["mse"].mean())
 
 
-def measure_with_rules(own: Measured, model: Model, exam: Exam, rules: Rules, trained: Vocabulary | None) -> Measured:
+def measure_with_rules(
+    own: Measured, model: Model, exam: Exam, rules: Rules, trained: Vocabulary | None, engine: Engine = HERE
+) -> Measured:
     """`own`, the measures of a model, with its lists by rules: the same stars, other ranking metrics."""
     plan = make_plan(rules, exam.facts, exam.ratings.scale.liked_from)
-    values, ranking = measure_lists(model, exam, exam.trained_idx(trained), plan=plan)
+    values, ranking = measure_lists(model, exam, exam.trained_idx(trained), plan=plan, engine=engine)
     columns = [pl.Series(RANKING[name], value, nan_to_null=True) for name, value in values.items()]
     users = pl.DataFrame({"user_id": exam.ratings.readers.ids}).with_columns(columns)
     readers = own.readers.drop(RANKING.values(), strict=False).join(users, on="user_id", how="left")
@@ -217,26 +227,26 @@ def measure_lists(
     on_progress: Progress = silent,
     *,
     plan: Plan | None = None,
+    engine: Engine = HERE,
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
     """Ranking metrics by reader (float64 [U], NaN for readers without a list) and their means, with list_metrics.
 
     Over the full catalogue, without sampled candidates.
     plan  rules that the lists keep; None for none but that what was read is left out
     """
-    histories = Histories.of(exam.shelves, exam.seen)
+    ranked, histories = exam.ranked, Histories.of(exam.shelves, exam.seen)
     by_reader = {name: np.full(len(exam.shelves), np.nan) for name in RANKING}
-    lists = np.full((len(exam.ranked), TOP_K), -1, dtype=np.int32)
+    lists = np.full((len(ranked), TOP_K), -1, dtype=np.int32)
+    size = rank_block(model)
+    blocks = [ranked[start : start + size] for start in range(0, len(ranked), size)]
+    asked = ((trained_idx[block], histories.take(block)) for block in blocks)
     done = 0
-    for block, readers in reader_blocks(model, exam.shelves, exam.ranked, trained_idx=trained_idx):
-        if plan is None:
-            found, _ = model.top(readers, TOP_K, exam.seen.take(block))
-        else:
-            found, _ = ruled_lists(model, readers, histories.take(block), plan, TOP_K)
+    for block, found in zip(blocks, engine.map(_list, asked, (model, plan)), strict=True):
         lists[done : done + len(block)] = found
         for name, values in ranking_metrics(found, exam.relevant.take(block)).items():
             by_reader[name][block] = values
         done += len(block)
-        on_progress("rank", done, len(exam.ranked))
+        on_progress("rank", done, len(ranked))
     means = {RANKING[name]: float(values[exam.ranked].mean()) for name, values in by_reader.items() if done}
     if done:
         counts = np.bincount(exam.ratings.item_idx[exam.parts == TRAIN], minlength=exam.ratings.n_books)
@@ -246,6 +256,15 @@ def measure_lists(
         means |= {"listed": float((lists >= 0).sum(axis=1).mean()), "reachable": _reachable(exam, histories, plan)}
     known = {name: value for name, value in means.items() if np.isfinite(value)}
     return by_reader, {**known, "n_readers": len(exam.ranked)}
+
+
+def _list(shared: tuple[Model, Plan | None], asked: tuple[Indices, Histories]) -> Indices:
+    """The lists of a block of readers, int32 [R, TOP_K]."""
+    (model, plan), (trained_idx, histories) = shared, asked
+    readers = model.fold_in(histories.rated, trained_idx)
+    if plan is None:
+        return model.top(readers, TOP_K, histories.read)[0]
+    return ruled_lists(model, readers, histories, plan, TOP_K)[0]
 
 
 def _reachable(exam: Exam, histories: Histories, plan: Plan) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,10 +11,12 @@ import numpy.typing as npt
 
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.engine import HERE, Engine
 from shelfwise.models.contract import Model, Progress, Readers, Rows, silent
 
 PREDICT_BLOCK = 8192  # readers
-RANK_BLOCK = 1024  # readers; a block's scores take RANK_BLOCK x books x 4 bytes
+RANK_BLOCK = 1024  # readers, or fewer: see rank_block
+MOST_SCORES = 100_000_000  # of readers and books at once: 0.4 GB for each array of them
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ def describe(probabilities: Floats, scale: Scale) -> dict[str, Floats]:
     return {name: column.astype(np.float32) for name, column in columns.items()}
 
 
+def rank_block(model: Model) -> int:
+    """How many readers a model scores all books for at once."""
+    return max(1, min(RANK_BLOCK, MOST_SCORES // max(len(model.book_counts), 1)))
+
+
 def reader_blocks(
     model: Model,
     shelves: Shelves,
@@ -76,6 +84,16 @@ def reader_blocks(
         yield block, model.fold_in(shelves.take(block), trained)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a block of readers: which of their rows (int64 [N]) get how many stars for which books."""
+
+    shelves: Shelves
+    trained_idx: Indices | None
+    rows: Rows
+    item_idx: Indices
+
+
 def predict(
     model: Model,
     shelves: Shelves,
@@ -84,6 +102,7 @@ def predict(
     *,
     trained_idx: Indices | None = None,
     on_progress: Progress = silent,
+    engine: Engine = HERE,
 ) -> Answers:
     """Answers for N pairs of a row of `shelves` and a book index."""
     stars = np.empty(len(rows), dtype=np.float32)
@@ -92,19 +111,30 @@ def predict(
     order = np.argsort(rows, kind="stable")
     readers, starts = np.unique(rows[order], return_index=True)
     ends = np.append(starts[1:], len(rows))
-    done = 0
-    for block, state in reader_blocks(model, shelves, readers, trained_idx=trained_idx, size=PREDICT_BLOCK):
-        at = order[starts[done] : ends[done + len(block) - 1]]
-        place = np.searchsorted(block, rows[at])
-        chances = model.probabilities(state, place, item_idx[at])
-        if chances is None:
-            stars[at] = model.stars(state, place, item_idx[at])
-        else:
+    places: deque[Rows] = deque()  # of the pairs of each block that is at work
+
+    def blocks() -> Iterator[Asked]:
+        for start in range(0, len(readers), PREDICT_BLOCK):
+            block = readers[start : start + PREDICT_BLOCK]
+            at = order[starts[start] : ends[start + len(block) - 1]]
+            places.append(at)
+            trained = None if trained_idx is None else trained_idx[block]
+            yield Asked(shelves.take(block), trained, np.searchsorted(block, rows[at]), item_idx[at])
+
+    for done, found in enumerate(engine.map(answer, blocks(), model), start=1):
+        at = places.popleft()
+        stars[at], basis[at] = found.stars, found.basis
+        if found.probabilities is not None:
             if probabilities is None:
-                probabilities = np.empty((len(rows), chances.shape[1]), dtype=np.float32)
-            probabilities[at] = chances
-            stars[at] = chances @ model.scale.values
-        basis[at] = model.basis(state, place, item_idx[at])
-        done += len(block)
-        on_progress("predict", done, len(readers))
+                probabilities = np.empty((len(rows), found.probabilities.shape[1]), dtype=np.float32)
+            probabilities[at] = found.probabilities
+        on_progress("predict", min(done * PREDICT_BLOCK, len(readers)), len(readers))
     return Answers(stars, basis, probabilities)
+
+
+def answer(model: Model, asked: Asked) -> Answers:
+    """The answers for a block."""
+    state = model.fold_in(asked.shelves, asked.trained_idx)
+    chances = model.probabilities(state, asked.rows, asked.item_idx)
+    stars = model.stars(state, asked.rows, asked.item_idx) if chances is None else chances @ model.scale.values
+    return Answers(stars, model.basis(state, asked.rows, asked.item_idx), chances)

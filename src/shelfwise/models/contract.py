@@ -23,6 +23,7 @@ from shelfwise.config import ModelConfig
 from shelfwise.data.ratings import Ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import UsageError
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.ranking import top_n
@@ -61,6 +62,7 @@ class FitInputs:
     features  what is known of the books; needed by models that use content
     events    (user_idx, item_idx) of what readers took up without stars, int32 [M] each, or None
     seed      of every random choice
+    engine    works out sums over blocks of readers, for models that are learned from such
     """
 
     train: Ratings
@@ -70,6 +72,7 @@ class FitInputs:
     events: tuple[Indices, Indices] | None = None
     seed: int = 0
     on_progress: Progress = silent
+    engine: Engine = HERE
 
 
 class Model(ABC):

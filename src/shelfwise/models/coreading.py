@@ -16,6 +16,7 @@ from pydantic import Field
 from shelfwise.config import ModelConfig
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import Arrays, FitInputs, Model, Readers, Rows
@@ -118,14 +119,21 @@ class EASE(Coreading):
         return cls(config, bias, ease_weights(gram, config.l2))
 
 
-def coreadings(read: sp.csr_matrix) -> npt.NDArray[np.float32]:
+def coreadings(read: sp.csr_matrix, engine: Engine = HERE) -> npt.NDArray[np.float32]:
     """X'X of a matrix of who read what: the readers of both of two books, float32 [I, I] in Fortran order."""
     n_books = read.shape[1]
     counts = np.empty((n_books, n_books), dtype=np.float32, order="F")
-    by_book = read.T.tocsr()
-    for start in range(0, n_books, BOOKS_AT_ONCE):  # as a whole the sparse product would take half as much again
-        counts[:, start : start + BOOKS_AT_ONCE] = (by_book[start : start + BOOKS_AT_ONCE] @ read).toarray().T
+    blocks = [slice(start, start + BOOKS_AT_ONCE) for start in range(0, n_books, BOOKS_AT_ONCE)]
+    for books, found in zip(blocks, engine.map(_coread, blocks, (read.T.tocsr(), read)), strict=True):
+        counts[:, books] = found.T
     return counts
+
+
+def _coread(shared: tuple[sp.csr_matrix, sp.csr_matrix], books: slice) -> Floats:
+    """Rows of X'X of a few books: as a whole the sparse product would take half as much again."""
+    by_book, read = shared
+    found: Floats = (by_book[books] @ read).toarray()
+    return found
 
 
 def ease_weights(gram: npt.NDArray[np.float32], l2: float) -> Floats:

@@ -66,7 +66,7 @@ class ShelfConfig(ModelConfig):
     content            whether a book is known by its content and by who reads it, or by its stars alone
     outside_averages   whether means and counts that an outside source states are used
     l2, content_weight of the pickup matrix: ridge in readers, and weight of content similarity
-    neighbours         how many entries of the pickup matrix each book keeps
+    neighbours         how many entries of the pickup matrix each book keeps, fewer beyond 250,000 books
     dense_books        largest catalogue whose pickup matrix is made whole; beyond it by groups of like books
     company            how many books are set against each other in one group (sparse_ease.py)
     longest_shelf      ratings of one reader that the Gaussian process meets at once (long_shelves.py)
@@ -398,7 +398,8 @@ class Shelf(Model):
         dense = {name: a for name, a in book_state.items() if not name.startswith("pickup.")}
         tensors = {name: torch.from_numpy(np.array(a)) for name, a in dense.items()}
         traits = BookTraits(**{f.name: tensors[f"traits.{f.name}"] for f in fields(BookTraits)})
-        prior = ContentPrior(**{f.name: tensors[f"new_books.{f.name}"] for f in fields(ContentPrior)})
+        none = torch.zeros(0)  # runs of before 0.2 hold no regression for new books
+        prior = ContentPrior(**{f.name: tensors.get(f"new_books.{f.name}", none) for f in fields(ContentPrior)})
         books = ShelfBooks(traits, **{name: tensors[f"books.{name}"] for name in OTHERS}, content_prior=prior)
         star_head, pick_head = cls.make_heads(config, scale, books.outside.shape[1])
         for name, head in (("stars", star_head), ("pick", pick_head)):

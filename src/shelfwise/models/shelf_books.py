@@ -5,7 +5,9 @@ A book that was in the catalogue but unrated when the model was fitted is descri
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 
 from shelfwise.data.shelves import Floats
 from shelfwise.errors import UsageError
-from shelfwise.features.vectors import BookFeatures, unit_rows
+from shelfwise.features.vectors import BookFeatures, sign_codes, unit_rows
 from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, kernel, similarities
 
 NOTHING = KernelWeights(**dict.fromkeys(PARTS, 0.0), constant=0.013, noise=0.013)
@@ -22,6 +24,12 @@ NOTHING = KernelWeights(**dict.fromkeys(PARTS, 0.0), constant=0.013, noise=0.013
 BARE = NOTHING.model_copy(update={"author": 0.027, "series": 0.027, "era": 0.027})
 FULL = BARE.model_copy(update={"about": 0.04, "close": 0.04})
 UNKNOWN_YEAR = 2000.0
+BOOKS_AT_ONCE = 65_536
+BARE_DIM, BARE_LENGTH = 512, 1.5  # of the codes of author and of series from which a ridge guesses a bare book
+OLDEST, YEARS_APART, FURTHEST = 1900, 20.0, 3.0  # years are told apart from here on, in this unit, up to so many of it
+
+# Numbers known of the books in a block, float32 [B, D].
+Columns = Callable[[slice], Tensor]
 
 
 @dataclass(frozen=True)
@@ -31,14 +39,20 @@ class ContentPrior:
     basis    float32 [F, D], from the content columns of BookFeatures.about_content to what a book is about
     weights  float32 [2, I], of the books that were rated, by FULL and by BARE; 0 where no Gaussian process was fitted
     centres  float32 [2], in stars beyond the mean
+    about, bare  float64 [D + 1], coefficients of ridge regressions on about_numbers and bare_numbers, the intercept
+                 last; of length 0 where a Gaussian process was fitted
     """
 
     basis: Tensor
     weights: Tensor
     centres: Tensor
+    about: Tensor
+    bare: Tensor
 
     def of(self, old: BookTraits, new: BookTraits, is_described: Tensor) -> Tensor:
         """Expected stars beyond the mean of N new books, float32 [N]; is_described bool [N]."""
+        if len(self.bare):
+            return self.by_ridge(new, is_described)
         books, others = torch.arange(len(new.author)), torch.arange(len(old.author)) + len(new.author)
         both = BookTraits(**{f.name: torch.cat([getattr(t, f.name) for t in (new, old)]) for f in fields(BookTraits)})
         found = [
@@ -46,6 +60,12 @@ class ContentPrior:
             for kind, weights, centre in zip((FULL, BARE), self.weights, self.centres, strict=True)
         ]
         return torch.where(is_described, found[0], found[1])
+
+    def by_ridge(self, traits: BookTraits, is_described: Tensor) -> Tensor:
+        """Expected stars beyond the mean of N books, float32 [N]."""
+        n = len(traits.author)
+        from_about = valued(partial(about_numbers, traits), self.about, n)
+        return torch.where(is_described, from_about, valued(partial(bare_numbers, traits), self.bare, n))
 
 
 @dataclass(frozen=True)
@@ -104,6 +124,39 @@ OTHERS = tuple(f.name for f in fields(ShelfBooks) if f.name not in ("traits", "c
 def covariance(traits: BookTraits, books: Tensor, others: Tensor, weights: KernelWeights) -> Tensor:
     """k of B books and O others, float32 [B, O]."""
     return kernel(similarities(traits, weights, books[None], others[None])[:, 0], weights)
+
+
+def about_numbers(traits: BookTraits, block: slice) -> Tensor:
+    """What the books are about, as Columns."""
+    return traits.about[block]
+
+
+def bare_numbers(traits: BookTraits, block: slice) -> Tensor:
+    """All that is known of books without tags and subjects, as Columns: codes of author and series, and the year."""
+    names = [
+        sign_codes([None if code < 0 else str(code) for code in codes[block].tolist()], BARE_DIM)
+        for codes in (traits.author, traits.series)
+    ]
+    year = (traits.year[block, None].clamp(min=OLDEST) - UNKNOWN_YEAR) / YEARS_APART
+    return torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(names)), year.clamp(-FURTHEST, FURTHEST)], 1)
+
+
+def book_blocks(n_books: int) -> Iterator[slice]:
+    """All books, BOOKS_AT_ONCE at a time."""
+    return (slice(start, min(start + BOOKS_AT_ONCE, n_books)) for start in range(0, n_books, BOOKS_AT_ONCE))
+
+
+def with_one(columns: Tensor) -> Tensor:
+    """The columns and one more that is 1, [B, D + 1]."""
+    return torch.nn.functional.pad(columns, (0, 1), value=1.0)
+
+
+def valued(columns: Columns, coefficients: Tensor, n_books: int) -> Tensor:
+    """The columns of each book times the coefficients, float32 [I]."""
+    found = torch.empty(n_books)
+    for block in book_blocks(n_books):
+        found[block] = (with_one(columns(block)).double() @ coefficients).float()
+    return found
 
 
 def name_codes(names: list[str | None]) -> Tensor:

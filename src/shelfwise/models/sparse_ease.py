@@ -18,9 +18,12 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from shelfwise.data.shelves import Floats
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
 
 Books = npt.NDArray[np.int64]
+BOOKS_AT_ONCE = 64
+NEAR_GROUPS = 32  # whose books are looked at: all of a catalogue of 10,000
 TURNS = 20  # of the power iteration that finds where a group is widest
 
 
@@ -48,15 +51,16 @@ class Gram:
         return found
 
     @cached_property
-    def scaled(self) -> Gram:
-        """The same with a diagonal of 1 (0 where it is 0): its entries are cosines."""
-        scale = (np.maximum(self.diagonal, 1e-9) ** -0.5).astype(np.float32)
-        return Gram(sp.csr_matrix(self.read.multiply(scale)), self.vectors * scale[:, None])
+    def lengths(self) -> Floats:
+        """Square roots of the diagonal, float32 [I]: G_ij over those of both is a cosine."""
+        found: Floats = np.maximum(self.diagonal, 1e-9) ** np.float32(0.5)
+        return found
 
-    def rows(self, books: Books) -> Floats:
-        """float32 [B, I] of B books."""
-        found: Floats = self.vectors[books] @ self.vectors.T
-        shared = (self.by_book[books] @ self.read).tocoo()
+    def between(self, books: Books, others: Books) -> Floats:
+        """float32 [B, O] of B books and O others."""
+        found: Floats = self.vectors[books] @ self.vectors[others].T
+        theirs = self.read if len(others) == len(self.vectors) else self.by_book[others].T
+        shared = (self.by_book[books] @ theirs).tocoo()
         found[shared.row, shared.col] += shared.data
         return found
 
@@ -68,22 +72,41 @@ class Gram:
         return found
 
 
-def sparse_ease(gram: Gram, groups: list[Books], l2: float, company: int, neighbours: int) -> sp.csr_matrix:
-    """B of EASE, sparse float32 [I, I]: of each column the `neighbours` strongest entries, from `company` books.
+@dataclass(frozen=True)
+class GroupWork:
+    """How the columns of groups are worked out: of each the `neighbours` strongest entries, from `company` books."""
 
-    Every book is in one of the `groups`. Raises FitError where a part of the Gram matrix cannot be inverted.
+    gram: Gram
+    l2: float
+    company: int
+    neighbours: int
+
+
+def sparse_ease(work: GroupWork, like: Groups, engine: Engine = HERE) -> sp.csr_matrix:
+    """B of EASE, sparse float32 [I, I]. Raises FitError where a part of the Gram matrix cannot be inverted."""
+    n_books = work.gram.read.shape[1]
+    rows = np.zeros((n_books, min(work.neighbours, n_books)), dtype=np.int32)
+    values = np.zeros(rows.shape, dtype=np.float32)
+    blocks = zip(like.groups, like.near(), strict=True)
+    for group, entries in zip(like.groups, engine.map(column_entries, blocks, work), strict=True):
+        rows[group, : entries[0].shape[1]], values[group, : entries[1].shape[1]] = entries
+    columns = sp.csc_matrix((values.ravel(), rows.ravel(), np.arange(n_books + 1) * rows.shape[1]), (n_books, n_books))
+    del rows, values
+    matrix = sp.csr_matrix(columns)
+    del columns
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def column_entries(work: GroupWork, block: tuple[Books, Books]) -> tuple[Books, Floats]:
+    """Rows and values of the strongest entries in the columns of B that are a group's, [G, N], no row twice in one.
+
+    block  the group, and the books near it (company_of)
     """
-    parts = [column_entries(gram, group, l2, company, neighbours) for group in groups]
-    rows, columns, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    n_books = gram.read.shape[1]
-    return sp.csr_matrix((values, (rows, columns)), shape=(n_books, n_books), dtype=np.float32)
-
-
-def column_entries(gram: Gram, group: Books, l2: float, company: int, neighbours: int) -> tuple[Books, Books, Floats]:
-    """Rows, columns and values of the columns of B that are the group's."""
-    books = company_of(gram, group, company)
+    gram, (group, near) = work.gram, block
+    books = company_of(gram, group, near, work.company)
     system = gram.square(books)
-    np.einsum("ii->i", system)[:] += np.float32(l2)
+    np.einsum("ii->i", system)[:] += np.float32(work.l2)
     own = np.searchsorted(books, group)
     wanted = np.zeros((len(books), len(group)), dtype=np.float32, order="F")
     wanted[own, np.arange(len(group))] = 1
@@ -94,24 +117,62 @@ def column_entries(gram: Gram, group: Books, l2: float, company: int, neighbours
         )  # fmt: skip
     except np.linalg.LinAlgError as error:
         raise FitError("the Gram matrix cannot be inverted", hint="raise l2") from error
-    block = np.ascontiguousarray((inverse / -inverse[own, np.arange(len(group))]).T)
-    block[np.arange(len(group)), own] = 0
-    n = min(neighbours, len(books))
-    strongest = np.argpartition(-np.abs(block), n - 1, axis=1)[:, :n]
-    values = np.take_along_axis(block, strongest, axis=1)
-    kept = values != 0
-    return books[strongest][kept], np.broadcast_to(group[:, None], kept.shape)[kept], values[kept]
+    columns = np.ascontiguousarray((inverse / -inverse[own, np.arange(len(group))]).T)
+    columns[np.arange(len(group)), own] = 0
+    n = min(work.neighbours, len(books))
+    strongest = np.argpartition(-np.abs(columns), n - 1, axis=1)[:, :n]
+    return books[strongest], np.take_along_axis(columns, strongest, axis=1)
 
 
-def company_of(gram: Gram, group: Books, size: int) -> Books:
-    """The group and the books outside that have most to do with it, `size` in all (the group at least), ascending.
+def company_of(gram: Gram, group: Books, near: Books, size: int) -> Books:
+    """The group and the books that have most to do with it, `size` in all (the group at least), ascending.
 
-    How much is the greatest cosine, G_ij / sqrt(G_ii G_jj), with any book i of the group.
+    How much is the greatest cosine, G_ij / sqrt(G_ii G_jj), with any book i of the group. What is looked at are the
+    books `near` (the group among them, ascending), and those that most share readers with it.
     """
-    shared = gram.scaled.rows(group).max(axis=0)
-    shared[group] = np.inf
+    others = near if len(near) == len(gram.vectors) else np.union1d(near, sharing(gram, group, size))
+    shared = (gram.between(group, others) / gram.lengths[group, None]).max(axis=0) / gram.lengths[others]
+    shared[np.searchsorted(others, group)] = np.inf
     size = min(max(size, len(group)), len(shared))
-    return np.sort(np.argpartition(-shared, size - 1)[:size])
+    return np.sort(others[np.argpartition(-shared, size - 1)[:size]])
+
+
+def sharing(gram: Gram, group: Books, size: int) -> Books:
+    """At most `size` books that most share readers with a book of the group, the greatest cosine counting."""
+    most = np.zeros(len(gram.vectors), dtype=np.float32)
+    for start in range(0, len(group), BOOKS_AT_ONCE):
+        books = group[start : start + BOOKS_AT_ONCE]
+        shared = sp.csr_matrix(gram.by_book[books] @ gram.read)
+        np.maximum.at(most, shared.indices, shared.data / np.repeat(gram.lengths[books], np.diff(shared.indptr)))
+    most /= gram.lengths
+    found = np.flatnonzero(most)
+    return found[np.argsort(-most[found], kind="stable")[:size]]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """All I books in groups of like ones, and of each group how like the others are by their mean vectors, best first.
+
+    groups  each ascending; order  int64 [G, G], the group itself first
+    """
+
+    groups: list[Books]
+    order: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, vectors: Floats, size: int) -> Groups:
+        """Groups of at most `size` books by their vectors [I, D]."""
+        groups = like_groups(vectors, size)
+        centres = np.stack([vectors[group].mean(axis=0) for group in groups])
+        centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-9)
+        cosines = centres @ centres.T
+        np.fill_diagonal(cosines, np.inf)
+        return cls(groups, np.argsort(-cosines, axis=1, kind="stable"))
+
+    def near(self) -> Iterator[Books]:
+        """Of each group the books of the NEAR_GROUPS groups that are most like it, itself among them, ascending."""
+        for order in self.order[:, :NEAR_GROUPS]:
+            yield np.sort(np.concatenate([self.groups[other] for other in order]))
 
 
 def like_groups(vectors: Floats, size: int) -> list[Books]:
@@ -121,20 +182,21 @@ def like_groups(vectors: Floats, size: int) -> list[Books]:
         if len(books) <= size:
             yield np.sort(books)
             return
-        along = vectors[books] @ widest(vectors[books])
-        order = books[np.argsort(along, kind="stable")]
+        order = books[np.argsort(along_widest(vectors[books]), kind="stable")]
         yield from halves(order[: len(order) // 2])
         yield from halves(order[len(order) // 2 :])
 
     return list(halves(np.arange(len(vectors))))
 
 
-def widest(vectors: Floats) -> Floats:
-    """The first principal direction of N vectors [N, D], float32 [D], by power iteration from the outermost."""
+def along_widest(vectors: Floats) -> Floats:
+    """N vectors [N, D] along their first principal direction, float32 [N]: power iteration from the outermost."""
     centre = vectors.mean(axis=0)
-    direction: Floats = vectors[np.square(vectors - centre).sum(axis=1).argmax()] - centre
+    from_centre = np.einsum("ij,ij->i", vectors, vectors) - 2 * (vectors @ centre)
+    direction: Floats = vectors[from_centre.argmax()] - centre
     for _ in range(TURNS):
         along = vectors @ direction - centre @ direction
         direction = along @ vectors - along.sum() * centre
         direction /= max(float(np.linalg.norm(direction)), 1e-20)
-    return direction
+    found: Floats = vectors @ direction
+    return found

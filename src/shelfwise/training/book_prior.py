@@ -28,11 +28,13 @@ BOOKS_AT_ONCE = 250
 class Expected:
     """prior    of each book, float32 [I]
     weights, centre  of the process: an unrated book gets centre + the sum of k(book, i) * weights[i]; [I] and a number
+    coefficients     of a ridge regression in its place, float64 [D + 1]; else of length 0
     """
 
     prior: Tensor
     weights: Tensor
     centre: float
+    coefficients: Tensor
 
 
 @dataclass(frozen=True)
@@ -74,4 +76,4 @@ class BookPrior:
             part = unrated[start : start + BOOKS_AT_ONCE]
             found[part.numpy()] += covariance(self.traits, part, self.rated, self.weights).numpy() @ weights
         of_all = torch.zeros(len(means)).index_copy_(0, self.rated, torch.from_numpy(weights))
-        return Expected(torch.from_numpy(found), of_all, float(centre))
+        return Expected(torch.from_numpy(found), of_all, float(centre), torch.zeros(0, dtype=torch.float64))

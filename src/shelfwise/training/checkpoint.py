@@ -1,15 +1,18 @@
 """Where training stands, in memory and on disk: everything that is needed to go on bit for bit.
 
-One safetensors file: weights, best weights, optimiser, random state; the rest as JSON in its metadata.
+One safetensors file: weights, best weights, optimiser, random state; the rest as JSON in its metadata, and a SHA-256 of
+the tensors, since safetensors reads a flipped byte without a word.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import safetensors
 import safetensors.torch
@@ -20,6 +23,7 @@ from shelfwise.data.files import atomic_write, output_errors
 from shelfwise.errors import CorruptRunError, RunExistsError
 from shelfwise.training.settings import Checkpoint
 
+MakeOptimiser = Callable[[int], torch.optim.Optimizer]  # the optimiser of an epoch
 SCALARS = ("epoch", "batch", "order_seed", "loss_sum", "seconds", "best_mse", "epochs_since_best", "history")
 
 
@@ -63,6 +67,36 @@ class State:
             self.epochs_since_best += 1
 
 
+class Keeper(Protocol):
+    """Where the state is kept between epochs."""
+
+    @property
+    def place(self) -> Path: ...
+
+    def load(self, network: nn.Module, make_optimiser: MakeOptimiser) -> State | None:
+        """As load_checkpoint; None where nothing is kept."""
+
+    def save(self, network: nn.Module, state: State) -> None:
+        """As save_checkpoint."""
+
+
+@dataclass(frozen=True)
+class OneFile:
+    """A Keeper of the last state alone."""
+
+    checkpoint: Checkpoint
+
+    @property
+    def place(self) -> Path:
+        return self.checkpoint.path
+
+    def load(self, network: nn.Module, make_optimiser: MakeOptimiser) -> State | None:
+        return load_checkpoint(self.checkpoint, network, make_optimiser) if self.place.exists() else None
+
+    def save(self, network: nn.Module, state: State) -> None:
+        save_checkpoint(self.checkpoint, network, state)
+
+
 def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
@@ -77,26 +111,30 @@ def save_checkpoint(checkpoint: Checkpoint, network: nn.Module, state: State) ->
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     scalars = {name: getattr(state, name) for name in SCALARS}
-    metadata = {"state": json.dumps(scalars), "signature": checkpoint.signature}
     contiguous = {name: value.cpu().contiguous() for name, value in tensors.items()}
+    metadata = {"state": json.dumps(scalars), "signature": checkpoint.signature, "sha256": _sha256(contiguous)}
     with output_errors(checkpoint.path):
         checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(checkpoint.path) as temporary:
         safetensors.torch.save_file(contiguous, temporary, metadata=metadata)
 
 
-def load_checkpoint(
-    checkpoint: Checkpoint, network: nn.Module, make_optimiser: Callable[[int], torch.optim.Optimizer]
-) -> State:
+def _sha256(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_checkpoint(checkpoint: Checkpoint, network: nn.Module, make_optimiser: MakeOptimiser) -> State:
     """Put a checkpoint's weights and random state in place and return where it stood.
 
-    make_optimiser  the optimiser of an epoch
     Raises CorruptRunError where the file is damaged, RunExistsError where it is of other settings or data.
     """
     path = checkpoint.path
     device = str(next(network.parameters()).device)
     try:
-        tensors = safetensors.torch.load_file(path, device=device)
+        tensors = safetensors.torch.load_file(path)
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata()
         scalars: dict[str, Any] = json.loads(metadata["state"])
@@ -104,6 +142,9 @@ def load_checkpoint(
             raise RunExistsError(
                 f"{path} is of a training with other settings or data", hint="begin again with --overwrite"
             )
+        if metadata["sha256"] != _sha256(tensors):
+            raise ValueError("its SHA-256 differs")
+        tensors = {name: value.to(device) for name, value in tensors.items()}
         network.load_state_dict(_below(tensors, "network"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise CorruptRunError(

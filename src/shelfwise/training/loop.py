@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from shelfwise.errors import ConfigError, FitError, StoppedError
 from shelfwise.models.contract import Progress, silent
-from shelfwise.training.checkpoint import State, load_checkpoint, save_checkpoint
+from shelfwise.training.checkpoint import Keeper, OneFile, State
+from shelfwise.training.peers import ALONE, Peers
 from shelfwise.training.row_gradients import take_row_gradients
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -28,6 +29,7 @@ CHECK_BATCHES = 100  # between two looks at the loss, each of which waits for th
 class Task:
     """What is fitted to what: the `loss` of `n_rows` training rows, and the validation error (stars squared).
 
+    Where processes train together, `n_rows` are those of all, and `loss` is of rows that this one holds (peers.py).
     Without validation the weights of the last epoch count. `order_seed` draws the seed of an epoch's order of rows,
     where that is not to follow from the training's own seed.
     """
@@ -44,28 +46,31 @@ def train_network(
     settings: LoopSettings,
     *,
     seed: int,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | Keeper | None = None,
     on_progress: Progress = silent,
+    peers: Peers = ALONE,
 ) -> History:
     """Fit the task's network in place; it ends with the weights of its best epoch.
 
     seed        of the order of rows; dropout draws on torch's random state as it stands
-    checkpoint  a file to go on from if it is there; written after each epoch and on SIGTERM
+    checkpoint  a file, or other place, to go on from if it is there; written after each epoch and on SIGTERM
+    peers       the processes that train it together
     Returns for each epoch: epoch, train_loss, valid_mse, seconds (without validation), ratings, ratings_per_s.
     Raises FitError when the loss is not finite, StoppedError after SIGTERM once the checkpoint is written.
     """
     network = task.network
-    state = State.first(network, make_optimiser(network, settings, epoch=0))
-    if checkpoint is not None and checkpoint.path.exists():
-        state = load_checkpoint(checkpoint, network, lambda epoch: make_optimiser(network, settings, epoch))
+    keeper = OneFile(checkpoint) if isinstance(checkpoint, Checkpoint) else checkpoint
+    found = keeper and keeper.load(network, lambda epoch: make_optimiser(network, settings, epoch))
+    state = found or State.first(network, make_optimiser(network, settings, epoch=0))
     with _sigterm() as stopped:
         last_epoch = min(settings.epochs, settings.stop_after or settings.epochs)
         while state.epoch < last_epoch and state.epochs_since_best < settings.patience:
-            finished = _run_epoch(task, settings, state, seed, stopped, on_progress)
-            if checkpoint is not None and (finished or stopped.is_set()):
-                save_checkpoint(checkpoint, network, state)
+            peers.seed(seed, state.epoch)
+            finished = _run_epoch(task, settings, state, seed, stopped, on_progress, peers)
+            if keeper is not None and (finished or stopped.is_set()):
+                keeper.save(network, state)
             if stopped.is_set() and (not finished or state.epoch < last_epoch):
-                kept = f"where it stands is kept in {checkpoint.path}" if checkpoint else "nothing is kept"
+                kept = f"where it stands is kept in {keeper.place}" if keeper else "nothing is kept"
                 raise StoppedError(f"training was stopped; {kept}", hint="go on with --resume")
     network.load_state_dict(state.best)
     network.eval().cpu()
@@ -83,7 +88,13 @@ def pick_device(settings: LoopSettings) -> torch.device:
 
 
 def _run_epoch(
-    task: Task, settings: LoopSettings, state: State, seed: int, stopped: threading.Event, on_progress: Progress
+    task: Task,
+    settings: LoopSettings,
+    state: State,
+    seed: int,
+    stopped: threading.Event,
+    on_progress: Progress,
+    peers: Peers,
 ) -> bool:
     """One pass over the rows from where `state` stands, then validation; False if stopped on the way."""
     started = time.perf_counter()
@@ -91,30 +102,30 @@ def _run_epoch(
         state.optimiser = make_optimiser(task.network, settings, state.epoch)
     n_batches = math.ceil(task.n_rows / settings.batch_size)
     if state.batch == 0:
-        state.order_seed = task.order_seed() if task.order_seed else seed * 1_000_003 + state.epoch
+        state.order_seed = peers.same(task.order_seed() if task.order_seed else seed * 1_000_003 + state.epoch)
     shuffle = torch.Generator().manual_seed(state.order_seed)
     device = next(task.network.parameters()).device
     order = torch.randperm(task.n_rows, generator=shuffle).to(device)
     task.network.train()
-    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=device)
+    before = state.loss_sum if peers.rank == 0 else 0.0
+    loss_sum = torch.tensor(before, dtype=torch.float64, device=device)
     while state.batch < n_batches:
         rows = order[state.batch * settings.batch_size : (state.batch + 1) * settings.batch_size]
         _set_rate(state.optimiser, settings, state.epoch, state.batch / n_batches)
         state.optimiser.zero_grad(set_to_none=True)
-        loss = task.loss(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss = peers.backward(task.loss, rows, task.network)
         state.optimiser.step()
-        loss_sum += loss.detach() * len(rows)
+        loss_sum += loss * len(rows)
         state.batch += 1
         if state.batch % CHECK_BATCHES == 0 or state.batch == n_batches or stopped.is_set():
-            state.loss_sum = _finite(float(loss_sum), state, settings)
+            state.loss_sum = _finite(peers.total(float(loss_sum)), state, settings)
             on_progress(f"epoch {state.epoch + 1}", state.batch, n_batches)
         if stopped.is_set():
             state.seconds += time.perf_counter() - started
             return False
     state.seconds += time.perf_counter() - started
     task.network.eval()
-    mse = math.nan if task.validate is None else task.validate()
+    mse = peers.of_first(task.validate or (lambda: math.nan))
     state.close_epoch(task.network, mse, task.n_rows)
     return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,13 +11,13 @@ from torch import Tensor
 from shelfwise.data.shelves import Shelves
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.neumf import BookSide, NeuMF, NeuMFConfig, Pairs, make_pairs
+from shelfwise.models.neumf import BookSide, NeuMF, NeuMFConfig, PairNetwork, Pairs, make_pairs
 from shelfwise.models.profiles import leave_one_out
-from shelfwise.training.loop import Task, pick_device, train_network
+from shelfwise.training.loop import Task
+from shelfwise.training.ridge import regress
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
-from shelfwise.training.validation import validation_error
-
-PRIOR_RIDGE = 5.0  # of the regression of book biases on book vectors, in ratings
+from shelfwise.training.together import train_work
+from shelfwise.training.validation import for_validation, validation_error
 
 
 def fit_neumf(
@@ -32,18 +34,41 @@ def fit_neumf(
     network = kind.make_network(config, books)
     network.standardise(pairs.mlp)
     model = kind(config, inputs.train.scale, books, network)
-    device = pick_device(loop)
-    network.to(device)
-    stars = torch.from_numpy(shelves.stars).to(device)
-    pairs = pairs.to(device)
+    work = PairsWork(model, pairs, torch.from_numpy(shelves.stars), len(shelves.stars), inputs)
+    return model, train_work(work, loop, inputs, checkpoint)
 
-    def loss(rows: Tensor) -> Tensor:
-        predicted: Tensor = network(Pairs(pairs.base[rows], pairs.gmf[rows], pairs.mlp[rows]))
-        return (predicted - stars[rows]).square().mean()
 
-    task = Task(network, loss, len(stars), validation_error(model, inputs))
-    history = train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
-    return model, history
+@dataclass(frozen=True)
+class PairsWork:
+    """Rows of training (`pairs`, `stars`), of `n_rows` in all; validation by `inputs`, None where others do it."""
+
+    model: NeuMF
+    pairs: Pairs
+    stars: Tensor
+    n_rows: int
+    inputs: FitInputs | None
+
+    @property
+    def network(self) -> PairNetwork:
+        return self.model.network
+
+    def share(self, rank: int, size: int) -> PairsWork:
+        """See together.Work."""
+        mine = slice(rank, None, size)
+        pairs = Pairs(*(values[mine].clone() for values in (self.pairs.base, self.pairs.gmf, self.pairs.mlp)))
+        inputs = None if rank or self.inputs is None else for_validation(self.inputs)
+        return replace(self, pairs=pairs, stars=self.stars[mine].clone(), inputs=inputs)
+
+    def task(self, device: torch.device) -> Task:
+        """See together.Work."""
+        network, pairs, stars = self.network.to(device), self.pairs.to(device), self.stars.to(device)
+
+        def loss(rows: Tensor) -> Tensor:
+            predicted: Tensor = network(Pairs(pairs.base[rows], pairs.gmf[rows], pairs.mlp[rows]))
+            return (predicted - stars[rows]).square().mean()
+
+        validate = None if self.inputs is None else validation_error(self.model, self.inputs)
+        return Task(network, loss, self.n_rows, validate)
 
 
 def fit_books(shelves: Shelves, vectors: Tensor, bias: Tensor, config: NeuMFConfig) -> tuple[BookSide, Tensor]:
@@ -63,17 +88,6 @@ def fit_books(shelves: Shelves, vectors: Tensor, bias: Tensor, config: NeuMFConf
     prior = regress(vectors, total, count, config.book_shrinkage)
     bias = (total + config.book_shrinkage * prior) / (count + config.book_shrinkage).clamp(min=1e-9)
     return BookSide(mean, vectors, config.blocks(vectors.shape[1]), prior, bias, count), beyond
-
-
-def regress(vectors: Tensor, total: Tensor, count: Tensor, shrinkage: float) -> Tensor:
-    """Book biases [I] as a ridge regression of the books' means on their vectors, weighted by how sure each mean is."""
-    weight = (count / (count + shrinkage).clamp(min=1e-9)).double()
-    x = torch.cat([vectors, torch.ones(len(vectors), 1)], 1).double()
-    ridge = PRIOR_RIDGE * torch.eye(x.shape[1], dtype=torch.float64)
-    ridge[-1, -1] = 1e-6  # the intercept is free
-    y = (total / count.clamp(min=1)).double()
-    coefficients: Tensor = torch.linalg.solve(x.T @ (x * weight[:, None]) + ridge, x.T @ (weight * y))
-    return (x @ coefficients).float()
 
 
 def training_pairs(shelves: Shelves, books: BookSide, beyond: Tensor, config: NeuMFConfig, seed: int) -> Pairs:

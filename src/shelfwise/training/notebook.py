@@ -6,6 +6,8 @@ gives the same run (docs/models.md); batches beyond FAITHFUL_BATCH, which the no
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -16,9 +18,10 @@ from shelfwise.models.bias import assert_ratings
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights, run_mlp
 from shelfwise.training.few_passes import few_passes
-from shelfwise.training.loop import Task, pick_device, train_network
+from shelfwise.training.loop import Task, pick_device
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
-from shelfwise.training.validation import validation_error
+from shelfwise.training.together import train_work
+from shelfwise.training.validation import for_validation, validation_error
 
 FAITHFUL_BATCH = 1024
 
@@ -35,33 +38,53 @@ def fit_notebook(
         if inputs.features is None:
             raise FitError("hybrid needs what is known of the books", hint="fit it through shelfwise.train")
         content = torch.from_numpy(default_embedding(inputs.features))
-    device = pick_device(loop)
-    large = device.type == "cpu" and loop.batch_size > FAITHFUL_BATCH
+    large = pick_device(loop).type == "cpu" and loop.batch_size > FAITHFUL_BATCH
     readers = ReaderTable(config, train.n_readers)
     books = BookNetwork(config, train.n_books, content, few_passes if large else run_mlp)
     draw_weights(readers, books)
     counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
     model = NotebookModel(config, train.scale, books, readers, counts)
-    network = nn.ModuleDict({"readers": readers, "books": books}).to(device)
-    user_idx = torch.from_numpy(train.user_idx.astype(np.int64)).to(device)
-    item_idx = torch.from_numpy(train.item_idx.astype(np.int64)).to(device)
-    stars = torch.from_numpy(train.stars).to(device)
+    user_idx, item_idx = (torch.from_numpy(idx.astype(np.int64)) for idx in (train.user_idx, train.item_idx))
+    network = nn.ModuleDict({"readers": readers, "books": books})
+    work = TablesWork(model, network, (user_idx, item_idx, torch.from_numpy(train.stars)), len(train), inputs)
+    return model, train_work(work, loop, inputs, checkpoint)
 
-    def loss(rows: Tensor) -> Tensor:
-        users, items, given = (values.index_select(0, rows) for values in (user_idx, item_idx, stars))
-        predicted: Tensor = books(readers(users), items)
-        return (predicted - given).square().mean()
 
-    error = validation_error(model, inputs, refold=True)
+@dataclass(frozen=True)
+class TablesWork:
+    """Rows of training (reader, book, stars), of `n_rows` in all; validation by `inputs`, None where others do it."""
 
-    def validate() -> float:
-        loader_seed()  # the notebook shuffles its validation rows too
-        assert error is not None
-        return error()
+    model: NotebookModel
+    network: nn.ModuleDict
+    rows: tuple[Tensor, Tensor, Tensor]
+    n_rows: int
+    inputs: FitInputs | None
 
-    task = Task(network, loss, len(train), validate if error else None, loader_seed)
-    history = train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
-    return model, history
+    def share(self, rank: int, size: int) -> TablesWork:
+        """See together.Work."""
+        user_idx, item_idx, stars = (values[rank::size].clone() for values in self.rows)
+        inputs = None if rank or self.inputs is None else for_validation(self.inputs)
+        return replace(self, rows=(user_idx, item_idx, stars), inputs=inputs)
+
+    def task(self, device: torch.device) -> Task:
+        """See together.Work."""
+        network = self.network.to(device)
+        readers, books = network["readers"], network["books"]
+        rows = [values.to(device) for values in self.rows]
+
+        def loss(places: Tensor) -> Tensor:
+            users, items, given = (values.index_select(0, places) for values in rows)
+            predicted: Tensor = books(readers(users), items)
+            return (predicted - given).square().mean()
+
+        error = None if self.inputs is None else validation_error(self.model, self.inputs, refold=True)
+
+        def validate() -> float:
+            loader_seed()  # the notebook shuffles its validation rows too
+            assert error is not None
+            return error()
+
+        return Task(network, loss, self.n_rows, validate if error else None, loader_seed)
 
 
 def loader_seed() -> int:

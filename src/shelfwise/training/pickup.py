@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shelfwise.data.shelves import Floats, Shelves
+from shelfwise.engine import HERE, Engine
 from shelfwise.features.vectors import BookFeatures, VectorSizes, beside_names
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without, inverted
@@ -18,11 +19,13 @@ from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.shelf import Shelf, ShelfConfig
 from shelfwise.models.similarity import BookTraits
 from shelfwise.models.sparse import reading_matrix
-from shelfwise.models.sparse_ease import Gram, like_groups, sparse_ease
+from shelfwise.models.sparse_ease import Gram, Groups, GroupWork, sparse_ease
 from shelfwise.ranking import ranking_metrics
 
 BOOKS_AT_ONCE = 1000
+READERS_AT_ONCE, SCORES_AT_ONCE = 256, 64_000_000
 GROUP_BOOKS = 500
+MOST_ENTRIES = 100_000_000  # of the pickup matrix, 0.8 GB
 HELD_BACK = 0.2  # of training ratings, foretold from the others while the pick head learns
 PICK_READERS = 12_000
 PICK_EPOCHS, PICK_READERS_AT_ONCE, PICK_RATE = 6, 64, 2e-3
@@ -43,7 +46,7 @@ class Pickup:
 def fit_lists(model: Shelf, inputs: FitInputs) -> None:
     """Fit what orders the lists of a model whose star head is fitted."""
     assert inputs.features is not None
-    pickup = fit_pickup(inputs.train.shelves(), inputs.features, model.config, model.books.traits)
+    pickup = fit_pickup(inputs.train.shelves(), inputs.features, model.config, model.books.traits, inputs.engine)
     model.pickup = pickup.matrix
     train_pick_head(model, pickup, inputs)
     del pickup
@@ -51,7 +54,9 @@ def fit_lists(model: Shelf, inputs: FitInputs) -> None:
         model.config = model.config.model_copy(update={"taste": choose_taste(model, inputs)})
 
 
-def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits) -> Pickup:
+def fit_pickup(
+    shelves: Shelves, features: BookFeatures, config: ShelfConfig, traits: BookTraits, engine: Engine = HERE
+) -> Pickup:
     """EASE on co-reading counts plus content similarity, its strongest entries; row: the book on the shelf.
 
     Beyond config.dense_books books it is the sparse one, for groups of books that are alike in subject and readers.
@@ -60,10 +65,12 @@ def fit_pickup(shelves: Shelves, features: BookFeatures, config: ShelfConfig, tr
     read = reading_matrix(in_pieces(shelves, config.longest_shelf), n_books)
     vectors = beside_names(traits.about.numpy(), features.catalogue, VectorSizes())
     if n_books > config.dense_books:
-        groups = like_groups(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
-        gram_parts = Gram(read, vectors * np.float32(config.content_weight**0.5))
-        return Pickup(sparse_ease(gram_parts, groups, config.l2, config.company, config.neighbours), None)
-    gram = coreadings(read)
+        groups = Groups.of(torch.cat([traits.about, traits.coreading], 1).numpy(), GROUP_BOOKS)
+        vectors *= np.float32(config.content_weight**0.5)
+        neighbours = max(min(config.neighbours, MOST_ENTRIES // n_books), 1)
+        work = GroupWork(Gram(read, vectors), config.l2, config.company, neighbours)
+        return Pickup(sparse_ease(work, groups, engine), None)
+    gram = coreadings(read, engine)
     blocks = [slice(start, min(start + BOOKS_AT_ONCE, n_books)) for start in range(0, n_books, BOOKS_AT_ONCE)]
     for books in blocks:
         gram[:, books] += config.content_weight * (vectors @ vectors[books].T)
@@ -99,7 +106,7 @@ def train_pick_head(model: Shelf, pickup: Pickup, inputs: FitInputs) -> None:
     chosen = np.sort(rng.choice(able, min(PICK_READERS, len(able)), replace=False))
     inner = model
     if pickup.inverse is None:
-        rest = fit_pickup(shelves, inputs.features, model.config, model.books.traits)
+        rest = fit_pickup(shelves, inputs.features, model.config, model.books.traits, inputs.engine)
         inner = Shelf(model.config, model.scale, model.books, model.star_head, rest.matrix, model.pick_head)
     numbers, picked = _candidates(inner, pickup.inverse, shelves.take(chosen), wanted.take(chosen), inputs)
     some = picked.any(1)
@@ -135,7 +142,7 @@ def _candidates(
     readers = model.fold_in(shelves)
     numbers: Tensor | None = None
     picked: Tensor | None = None
-    size = 256
+    size = max(1, min(READERS_AT_ONCE, SCORES_AT_ONCE // len(model.book_counts)))
     for start in range(0, len(shelves), size):
         rows = np.arange(start, min(start + size, len(shelves)))
         scores = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,37 +14,39 @@ from torch import Tensor
 from shelfwise.data.ratings import join_ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
+from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
-from shelfwise.features.vectors import BookFeatures, sign_codes, svd_basis
+from shelfwise.features.vectors import BookFeatures, svd_basis
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.blocks import PREDICT_BLOCK, reader_blocks
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.evidence import (
-    ShelfSide,
-    ShelfSums,
-    book_evidence,
-    level_evidence,
-    shelf_evidence,
-    sums_of_shelves,
-)
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.mf import coreading_vectors
 from shelfwise.models.shelf import Shelf, ShelfConfig
-from shelfwise.models.shelf_books import BARE, FULL, ContentPrior, ShelfBooks, about_vectors, name_codes, years_of
-from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, batches, system
+from shelfwise.models.shelf_books import (
+    BARE,
+    FULL,
+    ContentPrior,
+    ShelfBooks,
+    about_numbers,
+    about_vectors,
+    bare_numbers,
+    name_codes,
+    valued,
+    years_of,
+)
+from shelfwise.models.similarity import BookTraits
 from shelfwise.training.book_prior import BookPrior, Expected
+from shelfwise.training.leave_one_out import Drawn, Shown, Sweep, rows_shown, spans, unexplained
 from shelfwise.training.loop import Task, pick_device, train_network
-from shelfwise.training.neumf import regress
 from shelfwise.training.pickup import fit_lists
+from shelfwise.training.ridge import ridge
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 SWEEPS = 2
 VALID_ROWS = 65_536
 VALID_SHARE = 0.05  # of ShelfConfig.head_rows, so many ratings validate
-LEARNED_PARTS = [PARTS.index("coreading")]  # which a book has only once it was read
-ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 LEVEL_BOUND = 3.0  # standard deviations
-BARE_DIM, BARE_LENGTH = 512, 1.5  # of the codes of author and of series from which a book without tags is guessed
 BARE_SHARE = 0.5
 
 
@@ -59,12 +62,12 @@ def fit_shelf(
     shelves = in_pieces(train.shelves(), config.longest_shelf)
     start = torch.from_numpy(Bias.fit(BiasConfig(), inputs).book_bias)
     known = known_of_books(inputs.features, inputs, config)
-    books, rows = fit_books(shelves, known, start, config, scale)
+    books, rows = fit_books(shelves, known, start, config, scale, inputs.engine)
     star_head, pick_head = Shelf.make_heads(config, scale, known.outside.shape[1])
     nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
     model = kind(config, scale, books, star_head, nothing, pick_head)
     shelves, rows = some_of(shelves, rows, config.head_rows, inputs.seed)
-    evidence = training_rows(shelves, books, rows, config, inputs.seed, scale)
+    evidence = training_rows(shelves, books, rows, config, inputs.seed, scale, inputs.engine)
     star_head.net.standardise(evidence[1])
     history = train_star_head(model, loop, inputs, shelves, evidence, checkpoint)
     del evidence
@@ -76,13 +79,11 @@ def fit_shelf(
 @dataclass(frozen=True)
 class Known:
     """What is known of books beside their stars: traits, and the basis [F, D] of what they are about; outside numbers
-    [I, O] for the head; `bare` [I, E], codes of author and series and the year, which is all that is known of a book
-    without tags or subjects (`described`)."""
+    [I, O] for the head; which books have tags or subjects (`described`) [I]."""
 
     traits: BookTraits
     basis: Tensor
     outside: Tensor
-    bare: Tensor
     described: Tensor
 
 
@@ -101,16 +102,14 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
     if not config.content:
         nothing, none = torch.zeros(len(books), 1), torch.full((len(books),), -1)
         traits = BookTraits(nothing, nothing, none, none, nothing[:, 0])
-        return Known(
-            traits, torch.zeros(0, 1), torch.zeros(len(books), 0), nothing, torch.ones(len(books), dtype=torch.bool)
-        )
+        return Known(traits, torch.zeros(0, 1), torch.zeros(len(books), 0), torch.ones(len(books), dtype=torch.bool))
     own = features.embedding
     basis = svd_basis(features.about_content, config.about_dim) if own is None else np.zeros((0, own.shape[1]), "f4")
     first_authors, series = features.catalogue.first_authors, books["series"].to_list()
-    year = _numbers(books["year"].to_numpy())
-    mean = _numbers(books["outside_mean"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
-    count = _numbers(books["outside_count"].to_numpy()) if config.outside_averages else torch.full_like(year, torch.nan)
-    mean, count, recent = (_standardised(values) for values in (mean, count.log1p(), year.clamp(1900)))
+    mean, count = (_numbers(books[f"outside_{name}"].to_numpy()) for name in ("mean", "count"))
+    if not config.outside_averages:
+        mean, count = torch.full_like(mean, torch.nan), torch.full_like(count, torch.nan)
+    mean, count = _standardised(mean), _standardised(count.log1p())
     traits = BookTraits(
         about=torch.from_numpy(about_vectors(features, basis)),
         coreading=torch.from_numpy(coreading_vectors(inputs.train, config.coreading_dim, 1.0)),
@@ -118,10 +117,8 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
         series=name_codes(series),
         year=years_of(features, len(books)),
     )
-    codes = [sign_codes(names, BARE_DIM) for names in (first_authors, series)]
-    bare = torch.cat([BARE_LENGTH * torch.from_numpy(np.hstack(codes)), recent[:, None]], 1)
     outside, described = torch.stack([mean, count], 1), torch.from_numpy(features.described)
-    return Known(traits, torch.from_numpy(basis.copy()), outside, bare, described)
+    return Known(traits, torch.from_numpy(basis.copy()), outside, described)
 
 
 def _numbers(values: np.ndarray) -> Tensor:
@@ -137,7 +134,7 @@ def _standardised(values: Tensor) -> Tensor:
 
 
 def fit_books(
-    shelves: Shelves, known: Known, bias: Tensor, config: ShelfConfig, scale: Scale
+    shelves: Shelves, known: Known, bias: Tensor, config: ShelfConfig, scale: Scale, engine: Engine = HERE
 ) -> tuple[ShelfBooks, Rows]:
     """The book side, and what training goes on with.
 
@@ -148,15 +145,11 @@ def fit_books(
     stars = torch.from_numpy(shelves.stars.astype(np.float32))
     mean, n_books = float(stars.double().mean()), len(bias)
     count = torch.bincount(items, minlength=n_books).float()
-    beyond = torch.zeros(len(stars))
     expect = _expectations(known, count, config)
     for _ in range(SWEEPS):
-        residuals = stars - mean - bias[items]
-        if config.content:
-            for _, at, _, unexplained in leave_one_out(shelves, known.traits, config.kernel, residuals):
-                beyond[at] = unexplained
-        else:
-            beyond = residuals - level_of_others(shelves, config.kernel, residuals, scale)[:, 0]
+        sweep = Sweep(known.traits, config, scale, mean, bias)
+        found = engine.map(unexplained, (block for block, _ in spans(shelves)), sweep)
+        beyond = torch.from_numpy(np.concatenate(list(found)))
         beyond += bias[items]
         total = torch.zeros(n_books).index_add_(0, items, beyond)
         full, bare = expect(total)
@@ -165,7 +158,11 @@ def fit_books(
     histogram.index_put_((items, torch.from_numpy(scale.steps(shelves.stars))), torch.ones(len(items)), accumulate=True)
     usual = histogram.sum(0) / histogram.sum()
     of_new = ContentPrior(
-        known.basis, torch.stack([full.weights, bare.weights]), torch.tensor([full.centre, bare.centre])
+        known.basis,
+        torch.stack([full.weights, bare.weights]),
+        torch.tensor([full.centre, bare.centre]),
+        full.coefficients,
+        bare.coefficients,
     )
     books = ShelfBooks(
         known.traits, torch.tensor([mean]), usual, full.prior, bias, count, histogram, known.outside, of_new
@@ -190,12 +187,18 @@ def _expectations(known: Known, count: Tensor, config: ShelfConfig) -> Callable[
 
         return by_others
 
+    known_by = (about_numbers, bare_numbers if config.content else about_numbers)
+    columns = [partial(numbers, known.traits) for numbers in known_by]
+    ridges = [ridge(numbers, count, config.book_shrinkage) for numbers in columns]
+
     def by_ridge(total: Tensor) -> tuple[Expected, Expected]:
-        from_bare = regress(known.bare, total, count, config.book_shrinkage)
-        prior = regress(known.traits.about, total, count, config.book_shrinkage)
-        prior = torch.where(known.described, prior, from_bare)
-        nothing = torch.zeros_like(prior)  # a book that arrives later gets what books get on average
-        return Expected(prior, nothing, float(prior.mean())), Expected(from_bare, nothing, float(from_bare.mean()))
+        found = []
+        for numbers, fit in zip(columns, ridges, strict=True):
+            coefficients = fit(total)
+            prior = valued(numbers, coefficients, len(count))
+            found.append(Expected(prior, torch.zeros_like(prior), float(prior.mean()), coefficients))
+        full, bare = found
+        return replace(full, prior=torch.where(known.described, full.prior, bare.prior)), bare
 
     return by_ridge
 
@@ -218,56 +221,14 @@ def some_of(shelves: Shelves, rows: Rows, n_ratings: int, seed: int) -> tuple[Sh
     return shelves.take(chosen), Rows(rows.beyond[torch.from_numpy(theirs)], rows.bare_prior)
 
 
-Left = tuple[ShelfSide, Tensor, Tensor, Tensor]
-
-
-def leave_one_out(
-    shelves: Shelves, traits: BookTraits, weights: KernelWeights, residuals: Tensor, steps: Tensor | None = None
-) -> Iterator[Left]:
-    """For each rating its reader's other ratings, and what these say, in batches of ratings.
-
-    Yields (the shelf without the rating; places of the ratings [R]; books [R]; stars unexplained [R]). The shelf is
-    complete only where `steps` is given.
-    """
-    items = torch.from_numpy(shelves.item_idx.astype(np.int64))
-    for batch in batches(shelves):
-        real, places = batch.real, batch.places
-        parts, pairs, factor = system(traits, weights, items[places], real)
-        inverse = torch.cholesky_inverse(factor)
-        a = (inverse @ (residuals[places] * real)[..., None])[..., 0]
-        unexplained = a / inverse.diagonal(dim1=-2, dim2=-1)
-        at, longest = places[real], places.shape[1]
-        if steps is None:
-            empty = torch.empty(0)
-            side = ShelfSide(empty, empty, empty, empty, empty)
-        else:
-            others = pairs - torch.diag_embed(real.float())
-            y, s = (values[places][:, None].expand(-1, longest, -1)[real] for values in (residuals, steps))
-            left = (a[:, None] - inverse * unexplained[:, :, None])[real]
-            side = ShelfSide(parts[:, real], left, y, s, others[real])
-        yield side, at, items[at], unexplained[real]
-
-
-def level_of_others(shelves: Shelves, kernel: KernelWeights, residuals: Tensor, scale: Scale) -> Tensor:
-    """level_evidence of the other ratings of each rating's reader, [N, F]: all that shelves say without content."""
-    rows, steps = torch.from_numpy(shelves.rows), torch.from_numpy(scale.steps(shelves.stars))
-    n_ratings, n_values = len(rows), len(scale.values)
-    whole = sums_of_shelves(rows, len(shelves), residuals, steps, n_values)
-    own = sums_of_shelves(torch.arange(n_ratings), n_ratings, residuals, steps, n_values)
-    names = [f.name for f in fields(ShelfSums)]
-    others = ShelfSums(**{name: getattr(whole, name)[rows] - getattr(own, name) for name in names})
-    return level_evidence(others, kernel, torch.ones(n_ratings))
-
-
 def training_rows(
-    shelves: Shelves, books: ShelfBooks, rows: Rows, config: ShelfConfig, seed: int, scale: Scale
+    shelves: Shelves, books: ShelfBooks, rows: Rows, config: ShelfConfig, seed: int, scale: Scale, engine: Engine = HERE
 ) -> tuple[Tensor, Tensor]:
     """Base stars [N] and numbers [N, F] of each rating, as they would be without that rating.
 
     new_book_share of them show their book as if nobody had rated it, half of those as if it had no tags either.
     """
     items = torch.from_numpy(shelves.item_idx.astype(np.int64))
-    steps = torch.from_numpy(scale.steps(shelves.stars))
     left = (books.count[items] + config.book_shrinkage - 1).clamp(min=1e-9)
     bias = (books.bias[items] * (left + 1) - rows.beyond) / left
     bias = torch.where(left <= 1e-9, books.prior[items], bias)  # a book with this rating only, unshrunk
@@ -276,39 +237,12 @@ def training_rows(
     bare = new & (torch.rand(len(items), generator=generator) < BARE_SHARE)
     prior = torch.where(bare, rows.bare_prior[items], books.prior[items])
     bias = torch.where(new, prior, bias)
-    residuals = torch.from_numpy(shelves.stars.astype(np.float32)) - books.mean - books.bias[items]
-    n_values = len(scale.values)
-    if config.content:
-        sides = leave_one_out(shelves, books.traits, config.kernel, residuals, steps)
-        shown = _shown(sides, new, bare, config.kernel, n_values)
-    else:
-        shown = iter([(torch.arange(len(items)), level_of_others(shelves, config.kernel, residuals, scale))])
-    base, numbers = torch.empty(len(items)), None
-    for at, of_shelf in shown:
-        fresh, book = new[at], items[at]
-        own = torch.nn.functional.one_hot(steps[at], n_values)
-        of_book = book_evidence(
-            (bias[at], prior[at], torch.where(fresh, 0.0, books.count[book] - 1)),
-            (books.histogram[book] - own) * ~fresh[:, None],
-            books.usual,
-            books.outside[book] * ~fresh[:, None],
-        )
-        if numbers is None:
-            numbers = torch.empty(len(items), of_shelf.shape[1] + of_book.shape[1])
-        numbers[at] = torch.cat([of_shelf, of_book], 1)
-        base[at] = books.mean + bias[at] + of_shelf[:, 0]
-    assert numbers is not None
-    return base, numbers
-
-
-def _shown(
-    sides: Iterator[Left], new: Tensor, bare: Tensor, kernel: KernelWeights, n_values: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Places and shelf_evidence of ratings, without what a shelf cannot say of books that are `new` or `bare` [N]."""
-    for side, at, _, _ in sides:
-        side.parts[LEARNED_PARTS] *= ~new[at][:, None]
-        side.parts[ABOUT_PARTS] *= ~bare[at][:, None]
-        yield at, shelf_evidence(side, kernel, n_values)
+    shown = Shown(books, config, scale)
+    base, numbers = np.empty(len(items), np.float32), np.empty((len(items), shown.width), np.float32)
+    blocks = (Drawn(block, *(part[at].clone() for part in (bias, prior, new, bare))) for block, at in spans(shelves))
+    for (_, at), found in zip(spans(shelves), engine.map(rows_shown, blocks, shown), strict=True):
+        base[at], numbers[at] = found
+    return torch.from_numpy(base), torch.from_numpy(numbers)
 
 
 def train_star_head(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from shelfwise.data.ratings import Ratings, join_ratings
+from shelfwise.engine import HERE
 from shelfwise.models.blocks import reader_blocks
-from shelfwise.models.contract import FitInputs, Model, Readers, Rows
+from shelfwise.models.contract import FitInputs, Model, Readers, Rows, silent
 
 
 def validation_error(model: Model, inputs: FitInputs, *, refold: bool = False) -> Callable[[], float] | None:
@@ -32,6 +34,11 @@ def validation_error(model: Model, inputs: FitInputs, *, refold: bool = False) -
         return float(np.mean((predicted.astype(np.float64) - valid.stars) ** 2))
 
     return error
+
+
+def for_validation(inputs: FitInputs) -> FitInputs:
+    """What validation_error needs of the inputs, to be sent to another process."""
+    return replace(inputs, features=None, events=None, on_progress=silent, engine=HERE)
 
 
 def validation_readers(model: Model, inputs: FitInputs, valid: Ratings) -> tuple[Readers, Rows]:

@@ -1,0 +1,122 @@
+"""The audit of ratings in many files, each with all rows of its readers, file by file on any engine.
+
+No machine holds more than one file at a time; what is kept of all are the ids of readers and counts. Nothing depends on
+the number of workers or the order of files: vocabularies are sorted by id, and the split is a hash of ids.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from shelfwise.data.audit import Audit, Counts, audit_of_counts, count
+from shelfwise.data.catalogue import Catalogue, catalogue_of_ids
+from shelfwise.data.ids import IdSpace, detect_id_space, to_catalogue_ids
+from shelfwise.data.ratings import Columns, Duplicates, RatingsTable, clean, read_part
+from shelfwise.data.scale import Scale, fitting_scale
+from shelfwise.data.sources import load_without_ratings
+from shelfwise.data.split import RandomSplit, by_pairs
+from shelfwise.data.tables import content_digest, joined_digest, parts_of
+from shelfwise.data.vocabulary import Vocabulary
+from shelfwise.engine import Engine
+from shelfwise.errors import FormatError
+
+FEW = 100  # ratings, up to which there is no split
+
+
+@dataclass(frozen=True)
+class Peeked:
+    """A first look at one file: how often each value of stars occurs, the book ids in it, and its digest."""
+
+    stars: Counter[float]
+    books: pl.Series
+    digest: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How every file is read."""
+
+    catalogue: Catalogue
+    columns: Columns
+    scale: Scale
+    ids: IdSpace
+    duplicates: Duplicates
+
+
+def audit_parts(
+    name: str | Path,
+    engine: Engine,
+    *,
+    catalogue: str | Path | None = None,
+    columns: Columns | None = None,
+    scale: Scale | None = None,
+    ids: IdSpace | None = None,
+    duplicates: Duplicates = "first",
+) -> Audit:
+    """Audit of a data set whose ratings are a folder of parts; arguments as of load_dataset.
+
+    Raises DataError, and FormatError where a reader stands in two files.
+    """
+    data, folder = load_without_ratings(name, catalogue)
+    files, columns = parts_of(folder), columns or Columns()
+    peeked = list(engine.map(_peek, files, columns))
+    books = _union(one.books for one in peeked)
+    known = data.catalogue if len(data.catalogue) else catalogue_of_ids(books)
+    stars = sum((one.stars for one in peeked), Counter[float]())
+    scale = scale or fitting_scale(np.array(list(stars), dtype=np.float32), np.array(list(stars.values())))
+    reading = Reading(known, columns, scale, ids or detect_id_space(books, known, str(folder)), duplicates)
+    counts = _add(list(engine.map(_count, files, reading)), files)
+    table = RatingsTable(pl.DataFrame(), folder, scale, reading.ids)
+    digest = joined_digest([data.fingerprint, *(one.digest for one in peeked)])
+    data = replace(data, catalogue=known, ratings=table, fingerprint=digest)
+    return audit_of_counts(data, counts, duplicates, split=counts.per_reader.sum() > FEW)
+
+
+def _peek(columns: Columns, file: Path) -> Peeked:
+    frame = read_part(file, columns)
+    values, n = frame["stars"].value_counts(name="n").get_columns()
+    stars = Counter(dict(zip(values.to_list(), n.to_list(), strict=True)))
+    return Peeked(stars, frame["raw_book_id"].unique(), content_digest(file))
+
+
+def _count(reading: Reading, file: Path) -> Counts:
+    frame = read_part(file, reading.columns)
+    book_ids, _ = to_catalogue_ids(frame["raw_book_id"], reading.catalogue, reading.ids, str(file))
+    table = RatingsTable(frame.insert_column(1, book_ids), file, reading.scale, reading.ids)
+    kept, cleaning = clean(table, reading.catalogue, duplicates=reading.duplicates, out_of_scale="keep-out")
+    return count(table, kept, cleaning, by_pairs(kept, RandomSplit()), reading.catalogue)
+
+
+def _add(counts: list[Counts], files: list[Path]) -> Counts:
+    """The counts of all files. Raises FormatError for a reader who stands in two of them."""
+    readers = _union(one.readers for one in counts)
+    if len(readers) != sum(len(one.readers) for one in counts):
+        seen: set[object] = set()
+        for file, one in zip(files, counts, strict=True):
+            mine = one.readers.cast(readers.dtype).to_list()
+            if twice := seen.intersection(mine):
+                raise FormatError(
+                    f"{file}: reader {min(twice, key=str)!r} stands in another file too",
+                    hint="write all ratings of a reader into one file",
+                )
+            seen.update(mine)
+    return Counts(
+        rows={name: sum(one.rows[name] for one in counts) for name in counts[0].rows},
+        unknown_books=list(dict.fromkeys(book for one in counts for book in one.unknown_books))[:10],
+        stars=dict(sum((Counter(one.stars) for one in counts), Counter[float]())),
+        readers=readers,
+        per_reader=np.concatenate([one.per_reader for one in counts]),
+        per_book=np.sum([one.per_book for one in counts], axis=0),
+        shared=(sum(one.shared[0] for one in counts), sum(one.shared[1] for one in counts)),
+        new_readers=sum(one.new_readers for one in counts),
+    )
+
+
+def _union(ids: Iterable[pl.Series]) -> pl.Series:
+    return Vocabulary.union(*map(Vocabulary, ids)).ids

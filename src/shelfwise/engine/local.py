@@ -1,0 +1,72 @@
+"""Work on this machine: in this process, or spread over processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
+from shelfwise.errors import EngineError
+
+_call: Callable[[Any], Any]  # in a process of a pool: what it does with a block
+
+
+@dataclass(frozen=True)
+class Local:
+    """One worker is this process itself, with all its threads; several are processes of one thread each."""
+
+    n_workers: int = 1
+
+    def map(
+        self, function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
+    ) -> Iterator[Result]:
+        if self.n_workers == 1:
+            return (function(shared, block) for block in blocks)
+        return self._spread(function, blocks, shared)
+
+    def _spread(
+        self, function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
+    ) -> Iterator[Result]:
+        context = multiprocessing.get_context("spawn")  # a fork would hang on the threads of torch and polars
+        waiting: deque[Future[Result]] = deque()
+        with ProcessPoolExecutor(self.n_workers, context, _start, (function, shared)) as pool:
+            try:
+                for block in blocks:
+                    waiting.append(pool.submit(_run, block))
+                    if len(waiting) >= AHEAD * self.n_workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            except BrokenProcessPool as error:
+                raise EngineError(
+                    f"one of {self.n_workers} worker processes was killed, perhaps for want of memory",
+                    hint="give fewer --workers, or free some memory; where it was writing parts, a new run goes on",
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
+    """What a process does first: with as many processes as cores, more threads would but wait for each other."""
+    import threadpoolctl
+
+    global _call  # noqa: PLW0603 - a process lives for one map
+    os.environ |= dict.fromkeys(THREADS, "1")  # of what is loaded from now on
+    threadpoolctl.threadpool_limits(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    _call = lambda block: function(shared, block)  # noqa: E731
+
+
+def _run(block: Any) -> Any:
+    return _call(block)
+
+
+HERE = Local()

@@ -1,0 +1,211 @@
+"""Lists for every reader of a run, in blocks of readers, by any engine: as frames, or as a folder of parts.
+
+    lists.json            what was asked for, and at the end the rows of each part
+    part-00000.parquet    the lists of the first PART_READERS readers of the run, and so on
+
+A part is written beside its place and renamed, so it is there whole or not at all; it is always the same readers'. What
+was broken off goes on with the same call: parts that are there are kept, so that no reader is missing or there twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from shelfwise.artifact import MANIFEST, read_manifest
+from shelfwise.data.files import atomic_write, output_errors
+from shelfwise.data.vocabulary import Id
+from shelfwise.engine import Engine
+from shelfwise.errors import EngineError, RunExistsError
+from shelfwise.models.blocks import RANK_BLOCK
+from shelfwise.models.contract import Progress, silent
+from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.rules import Feedback, Rules, Shortfall
+from shelfwise.rules.plan import OnShort, ignore_short
+
+PART_READERS = 8 * RANK_BLOCK
+REQUEST = "lists.json"
+
+Span = tuple[int, int]  # readers of the run: the first, and the one after the last
+Shorts = list[tuple[Id, Shortfall]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What lists are asked for; `run` is the absolute path of a run that all machines see, `digest` of its manifest."""
+
+    run: str
+    digest: str
+    n_readers: int
+    n: int = 10
+    order: str | None = None
+    why: bool = False
+    rules: Rules = field(default_factory=Rules)
+    shelf: OutsideRatings | None = None
+    feedback: Feedback | None = None
+    part_readers: int = PART_READERS
+
+    @property
+    def spans(self) -> list[Span]:
+        """The readers of each part."""
+        size = self.part_readers
+        return [(start, min(start + size, self.n_readers)) for start in range(0, self.n_readers, size)]
+
+    def name(self, span: Span) -> str:
+        """The file of a part."""
+        return f"part-{span[0] // self.part_readers:05d}.parquet"
+
+
+def load_recommender(run: Path, order: str | None = None) -> Recommender:
+    """The recommender of a run; a request for its lists that is worked out in this process finds it again."""
+    return _recommender(str(run.resolve()), _digest(run), order)
+
+
+def request_of(run: Path, recommender: Recommender, **asked: Any) -> Request:
+    """The request for lists of a run that was read as `recommender`; `asked` by the names of Request."""
+    run = run.resolve()
+    return Request(str(run), _digest(run), len(recommender.run.readers), **asked)
+
+
+def lists_of_all(
+    request: Request, engine: Engine, on_progress: Progress = silent, on_short: OnShort = ignore_short
+) -> Iterator[pl.DataFrame]:
+    """The lists, a frame for each part; as Recommender.recommend_all. Raises EngineError."""
+    for span, (frame, shorts) in zip(request.spans, engine.map(_lists, request.spans, request), strict=True):
+        for who, short in shorts:
+            on_short(who, short)
+        on_progress("recommend", span[1], request.n_readers)
+        yield frame
+
+
+def write_lists(
+    request: Request, folder: Path, engine: Engine, on_progress: Progress = silent, on_short: OnShort = ignore_short
+) -> int:
+    """Write the parts that are not in `folder` yet; returns the rows of all. on_short hears of the new parts only.
+
+    Raises RunExistsError where the folder holds something else, OutputError, EngineError.
+    """
+    folder = folder.resolve()
+    known = _asked(request)
+    _claim(folder, known)
+    missing = [span for span in request.spans if not (folder / request.name(span)).exists()]
+    done = request.n_readers - sum(stop - start for start, stop in missing)
+    for span, shorts in zip(missing, engine.map(_write_part, missing, (request, str(folder))), strict=True):
+        for who, short in shorts:
+            on_short(who, short)
+        done += span[1] - span[0]
+        on_progress("recommend", done, request.n_readers)
+    rows = {request.name(span): _rows(folder / request.name(span)) for span in request.spans}
+    for leftover in folder.glob(".part-*.tmp"):  # of workers that were killed
+        leftover.unlink(missing_ok=True)
+    _write_json(folder / REQUEST, {**known, "parts": rows})
+    return sum(rows.values())
+
+
+def _lists(request: Request, span: Span) -> tuple[pl.DataFrame, Shorts]:
+    """The lists of a part, and those among them that are short."""
+    recommender = _recommender(request.run, request.digest, request.order)
+    shorts: Shorts = []
+    frames = recommender.recommend_all(
+        recommender.run.readers.ids[span[0] : span[1]],
+        request.shelf,
+        n=request.n,
+        rules=request.rules,
+        feedback=request.feedback,
+        why=request.why,
+        on_short=lambda who, short: shorts.append((who, short)),
+    )
+    return pl.concat(list(frames)), shorts
+
+
+def _write_part(shared: tuple[Request, str], span: Span) -> Shorts:
+    """Write a part; returns which of its lists are short."""
+    request, folder = shared
+    frame, shorts = _lists(request, span)
+    with atomic_write(Path(folder) / request.name(span)) as temporary:
+        frame.write_parquet(temporary)
+    return shorts
+
+
+@lru_cache(maxsize=1)
+def _recommender(run: str, digest: str, order: str | None) -> Recommender:
+    """The run, read once by each process. Raises EngineError where this machine has not this run at that place."""
+    there = Path(run) / MANIFEST
+    if not there.is_file() or _digest(Path(run)) != digest:
+        raise EngineError(
+            f"the machine {socket.gethostname()} has not this run at {run}",
+            hint="put the run where all machines see it under the same path",
+        )
+    recommender = Recommender.load(run)
+    return recommender if order is None else recommender.ordered(order)
+
+
+def _digest(run: Path) -> str:
+    """SHA-256 of a run's manifest, which vouches for all its files, hex. Raises what read_manifest raises."""
+    read_manifest(run)
+    return hashlib.sha256((run / MANIFEST).read_bytes()).hexdigest()
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What decides the lists, fit for JSON; ratings and feedback from outside by a hash."""
+    outside = hashlib.sha256()
+    if request.shelf is not None:
+        outside.update(pl.DataFrame({"id": request.shelf.readers.ids}).write_csv().encode())
+        for array in (request.shelf.shelves.indptr, request.shelf.shelves.item_idx, request.shelf.shelves.stars):
+            outside.update(array.tobytes())
+    if request.feedback is not None:
+        outside.update(pl.DataFrame({"id": request.feedback.readers.ids}).write_csv().encode())
+        for action, marks in sorted(request.feedback.marks.items()):
+            outside.update(action.encode() + marks.indptr.tobytes() + marks.item_idx.tobytes())
+    return {
+        "run": request.digest,
+        "n_readers": request.n_readers,
+        "readers_per_part": request.part_readers,
+        "n": request.n,
+        "order": request.order,
+        "why": request.why,
+        "rules": request.rules.model_dump(mode="json", exclude_defaults=True),
+        "outside": outside.hexdigest(),
+    }
+
+
+def _claim(folder: Path, asked: dict[str, Any]) -> None:
+    """Make the folder one of these lists, or go on with it. Raises RunExistsError, OutputError."""
+    try:
+        there = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        there = None
+    except (OSError, ValueError) as error:
+        raise RunExistsError(f"{folder / REQUEST} cannot be read: {error}", hint="choose another folder") from error
+    if there is None:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise RunExistsError(f"{folder} holds something else", hint="choose another folder for the lists")
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        _write_json(folder / REQUEST, asked)
+    elif not isinstance(there, dict) or {name: there.get(name) for name in asked} != asked:
+        raise RunExistsError(
+            f"{folder} holds lists of another run or with other settings", hint="choose another folder, or remove it"
+        )
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _rows(part: Path) -> int:
+    """Rows of a part. Raises EngineError where a worker wrote it to a folder that is not this one."""
+    if not part.exists():
+        raise EngineError(
+            f"{part} is not there, though a worker wrote it", hint="choose a folder that all machines share"
+        )
+    return int(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item())

@@ -1,0 +1,100 @@
+"""What every executor promises; one cluster serves all tests of this file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import engine_work as work
+import numpy as np
+import pytest
+
+from shelfwise.engine import HERE, Engine, open_engine
+from shelfwise.engine.local import Local
+from shelfwise.errors import BadValueError, EngineError, UsageError
+
+ON_RAY = pytest.mark.xdist_group("ray")
+RAY = pytest.param("ray", marks=ON_RAY)
+
+
+@pytest.fixture(params=["here", "processes", RAY])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "ray":
+        found: Engine = request.getfixturevalue("ray_engine")
+        return found
+    return HERE if request.param == "here" else Local(2)
+
+
+def test_results_are_those_of_a_loop(engine: Engine) -> None:
+    blocks = [np.arange(start, start + 5) for start in range(0, 50, 5)]
+    found = list(engine.map(work.add, blocks, {"offset": np.arange(5)}))
+    for block, one in zip(blocks, found, strict=True):
+        np.testing.assert_array_equal(one, block + np.arange(5))
+
+
+def test_results_come_in_the_order_of_the_blocks(engine: Engine) -> None:
+    assert list(engine.map(work.late, range(6), 0.3)) == list(range(6))
+
+
+def test_no_blocks_no_results(engine: Engine) -> None:
+    assert list(engine.map(work.add, [], {"offset": 1})) == []
+
+
+def test_blocks_are_taken_as_they_are_needed(engine: Engine) -> None:
+    taken = []
+
+    def blocks():
+        for block in range(1000):
+            taken.append(block)
+            yield block
+
+    results = engine.map(work.add, blocks(), {"offset": 0})
+    assert next(results) == 0
+    assert len(taken) < 20
+    assert list(results) == list(range(1, 1000))
+
+
+def test_an_error_keeps_its_type_text_and_hint(engine: Engine) -> None:
+    with pytest.raises(BadValueError) as caught:
+        list(engine.map(work.fail_at, range(6), 3))
+    assert caught.value.message == "block 3 holds 'x' where stars should be"
+    assert caught.value.hint == "correct it"
+    with pytest.raises(ZeroDivisionError):
+        list(engine.map(work.break_at, range(6), 3))
+
+
+def test_after_an_error_the_engine_works_on(engine: Engine) -> None:
+    with pytest.raises(BadValueError):
+        list(engine.map(work.fail_at, range(20), 0))
+    assert list(engine.map(work.add, range(3), {"offset": 1})) == [1, 2, 3]
+
+
+def test_big_results_and_big_shared_arrays_come_whole(engine: Engine) -> None:
+    found = list(engine.map(work.big, range(3), np.arange(4_000_000)))
+    assert [(len(one), one[0], one[-1]) for one in found] == [
+        (4_000_000, 3_999_999 + k, 3_999_999 + k) for k in range(3)
+    ]
+
+
+@pytest.mark.parametrize("engine", ["processes", RAY], indirect=True)
+def test_the_work_is_done_elsewhere_by_one_thread_each(engine: Engine) -> None:
+    assert os.getpid() not in set(engine.map(work.process, range(12), None))
+    assert set(engine.map(work.threads, range(4), None)) == {(1, 1)}
+
+
+@ON_RAY
+def test_a_worker_that_is_killed_on_a_cluster_is_made_up_for(ray_engine: Engine, tmp_path: Path) -> None:
+    found = list(ray_engine.map(work.die_once, range(8), str(tmp_path / "mark")))
+    assert (tmp_path / "mark").exists()
+    assert found == [k * k for k in range(8)]
+
+
+def test_a_process_that_is_killed_here_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="killed"):
+        list(Local(2).map(work.die_once, range(8), str(tmp_path / "mark")))
+    assert list(Local(2).map(work.die_once, range(8), str(tmp_path / "mark"))) == [k * k for k in range(8)]
+
+
+def test_an_address_needs_the_engine_that_has_addresses() -> None:
+    with pytest.raises(UsageError, match="--engine ray"), open_engine("local", address="127.0.0.1:1"):
+        pass
