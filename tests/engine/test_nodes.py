@@ -155,12 +155,14 @@ def test_a_block_too_large_for_memory_is_told_in_the_end() -> None:
     assert "out of memory" in told
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_part(cluster: Cluster, world: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_leaves_no_half_part(world: Path, tmp_path: Path) -> None:
+    """Mounted before the nodes start, since later mounts are not seen in their namespaces."""
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(small)], check=True)
     try:
-        told = ends_badly(cluster.driver("lists", world / "run", small / "lists"))
+        with two_nodes() as cluster:
+            told = ends_badly(cluster.driver("lists", world / "run", small / "lists"))
         print(f"\n{told}")
         assert "disk is full" in told
         for part in (small / "lists").glob("part-*.parquet"):

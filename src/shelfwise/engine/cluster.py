@@ -28,6 +28,7 @@ SETTINGS = {
     # A machine whose cable is cut says nothing: without these a call to it would be waited for seven minutes.
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
+    "RAY_gcs_rpc_server_connect_timeout_s": "30",  # a head that is busy needs more than five seconds to answer
     "RAY_task_oom_retries": "3",  # without a limit a block that is too large would be tried for ever
 }
 
