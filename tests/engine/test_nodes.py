@@ -25,6 +25,7 @@ from tiny_world import rows_of_a_world, train_on, write_world
 from shelfwise import save_run
 from shelfwise.engine import HERE
 from shelfwise.everybody import lists_of_all, load_recommender, request_of
+from shelfwise.training import leave_one_out
 
 pytestmark = pytest.mark.scale
 N_READERS = 800
@@ -36,7 +37,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set below data/ and a run of shelf, trained here, below run/."""
     folder = tmp_path_factory.mktemp("nodes")
     write_world(folder / "data", rows_of_a_world(n_readers=N_READERS))
-    save_run(train_on(folder / "data", model="shelf", settings={"epochs": 1}), folder / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leave_one_out, "BLOCK", 32)  # as driver.py has it
+        save_run(train_on(folder / "data", model="shelf", settings={"epochs": 1}), folder / "run")
     return folder
 
 
@@ -87,7 +90,8 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: Cluster, world: Path, tmp_
     ours = safetensors.numpy.load_file(world / "run" / "model.safetensors")
     theirs = safetensors.numpy.load_file(tmp_path / "run" / "model.safetensors")
     for name, array in ours.items():
-        np.testing.assert_allclose(theirs[name], array, rtol=1e-3, atol=1e-3, err_msg=name)
+        within = 5e-3 if name.startswith(("stars.", "pick.")) else 1e-5  # networks magnify the last bit of a sum
+        np.testing.assert_allclose(theirs[name], array, rtol=within, atol=within, err_msg=name)
 
 
 def test_workers_and_drivers_killed_at_random_lose_and_double_nothing(
@@ -151,12 +155,14 @@ def test_a_block_too_large_for_memory_is_told_in_the_end() -> None:
     assert "out of memory" in told
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_part(cluster: Cluster, world: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_told_and_leaves_no_half_part(world: Path, tmp_path: Path) -> None:
+    """Mounted before the nodes start, since later mounts are not seen in their namespaces."""
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", str(small)], check=True)
     try:
-        told = ends_badly(cluster.driver("lists", world / "run", small / "lists"))
+        with two_nodes() as cluster:
+            told = ends_badly(cluster.driver("lists", world / "run", small / "lists"))
         print(f"\n{told}")
         assert "disk is full" in told
         for part in (small / "lists").glob("part-*.parquet"):

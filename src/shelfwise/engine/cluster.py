@@ -30,6 +30,7 @@ SETTINGS = {
     # A machine whose cable is cut says nothing: without these a call to it would be waited for seven minutes.
     "RAY_grpc_client_keepalive_time_ms": "10000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
+    "RAY_gcs_rpc_server_connect_timeout_s": "30",  # a head that is busy needs more than five seconds to answer
     "RAY_task_oom_retries": "3",  # without a limit a block that is too large would be tried for ever
 }
 
@@ -131,7 +132,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
             ray.init(address, **common)
     except Exception as error:  # Ray has no one type for what may go wrong here
         raise EngineError(
-            f"the Ray cluster at {address or 'this machine'} cannot be used: {_told(error)}",
+            f"the Ray cluster at {address or 'this machine'} cannot be used: {_told(error, 6)}",
             hint="same versions of Ray and Python everywhere, and the cluster's token in ~/.ray/auth_token "
             "or RAY_AUTH_TOKEN_PATH (docs/scale.md)",
         ) from error
@@ -170,6 +171,6 @@ def _assert_answers(address: str) -> None:
         ) from error
 
 
-def _told(error: BaseException) -> str:
+def _told(error: BaseException, n_lines: int = 1) -> str:
     """What an error of Ray's says first, without the page that follows."""
-    return str(error).strip().split("\n", 1)[0]
+    return " ".join(" ".join(str(error).strip().split("\n")[:n_lines]).split())
