@@ -20,7 +20,7 @@ from safetensors import safe_open
 from tiny_world import N_BOOKS, rows_of_a_world, write_ratings, write_rows, write_world
 
 from shelfwise.cli import main
-from shelfwise.training import loop
+from shelfwise.training import checkpoint
 
 LIST_HEADER = "user_id,rank,book_id,title,score,stars"
 
@@ -647,14 +647,14 @@ def test_a_training_that_was_stopped_is_refused_resumed_and_ends_as_if_unbroken(
 ) -> None:
     words = ("train", world, "--model", "hybrid", "--epochs", 4, "--embedding-dim", 4)
     assert shell(*words, "--out", tmp_path / "unbroken").code == 0
-    real = loop.save_checkpoint
+    real = checkpoint.save_checkpoint
 
     def save_and_stop(*args: Any) -> None:
         real(*args)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "save_checkpoint", save_and_stop)
+        patched.setattr(checkpoint, "save_checkpoint", save_and_stop)
         assert_refused(shell(*words, "--out", tmp_path / "run"), 1, "stopped", "--resume")
     assert_refused(shell(*words, "--out", tmp_path / "run"), 1, "broken off", "--resume")
     assert_refused(shell(*words, "--epochs", 3, "--out", tmp_path / "run", "--resume"), 1, "other settings")
