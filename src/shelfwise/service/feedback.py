@@ -22,7 +22,7 @@ from typing import Literal
 import sqlalchemy as sa
 
 from shelfwise.data.vocabulary import Id
-from shelfwise.errors import BadValueError, NotFoundError, StoreError
+from shelfwise.errors import BadValueError, NotFoundError, StoreError, StoreFullError
 from shelfwise.service.desk import Answer, Question
 from shelfwise.service.store import Store, lists, readers, responses
 
@@ -145,7 +145,7 @@ class ListKeeper:
                 if time.time() - swept > SWEEP_SECONDS:
                     swept = time.time()
                     self._sweep(swept)
-            except StoreError as error:
+            except (StoreError, StoreFullError) as error:
                 log.warning("lists not kept", extra={"fields": {"waiting": len(self._waiting), "why": error.message}})
                 last = last or self._stop.wait(1)
 

@@ -10,7 +10,7 @@ import time
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shelfwise.errors import NotFoundError, StoreError
+from shelfwise.errors import NotFoundError, StoreError, StoreFullError
 from shelfwise.service.pages.visit import Visit
 from shelfwise.service.store import Store
 
@@ -43,7 +43,7 @@ def recall(store: Store, reader: str, days: float) -> Visit | None:
     if days and absent > days * DAY:
         return None
     if absent > DAY:  # not at every visit: it is a write
-        with contextlib.suppress(StoreError):  # of a full disk, say: reading goes on
+        with contextlib.suppress(StoreError, StoreFullError):  # of a full disk, say: reading goes on
             store.visited(reader)
     return Visit(dict(said.ratings), said.marks)
 
