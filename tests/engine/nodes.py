@@ -49,11 +49,12 @@ class Node:
         return [int(pid) for pid in found.stdout.split()]
 
     def workers(self) -> list[int]:
-        """Those of them that do the work."""
+        """Those of them that do the work; without Ray's own agents, with which a node stands and falls."""
         found = []
         for pid in self.pids():
             with suppress(OSError):
-                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes()
+                if words.startswith(b"ray::") and b"Agent" not in words:
                     found.append(pid)
         return found
 

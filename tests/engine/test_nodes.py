@@ -29,7 +29,7 @@ from shelfwise.training import leave_one_out
 
 pytestmark = pytest.mark.scale
 N_READERS = 800
-KILLS = 20
+KILLS, N_PARTS = 20, 25
 
 
 @pytest.fixture(scope="module")
@@ -101,21 +101,21 @@ def test_workers_and_drivers_killed_at_random_lose_and_double_nothing(
     folder = tmp_path / "lists"
     while sum(killed.values()) < KILLS:
         driver, starts = cluster.driver("lists", world / "run", folder), starts + 1
-        wait_for(driver, "connected")
+        wait_for(driver, "rows" if len(list(folder.glob("part-*"))) == N_PARTS else "_write_part")
         while driver.poll() is None and sum(killed.values()) < KILLS:
-            time.sleep(chance.uniform(0.2, 1.5))
+            time.sleep(chance.uniform(0, 0.5))
             workers = cluster.head.workers() + cluster.other.workers()
-            if chance.random() < 0.5 or not workers:
+            if chance.random() < 0.3:
                 _kill_tree(driver)
                 killed["driver"] += 1
-            else:
+            elif workers:
                 with suppress(ProcessLookupError):
                     os.kill(chance.choice(workers), signal.SIGKILL)
                     killed["worker"] += 1
         driver.communicate()
         if (folder / "lists.json").exists() and '"parts"' in (folder / "lists.json").read_text():
             assert_lists_are_whole(world, folder)
-            folder = tmp_path / f"lists{starts}"  # all there before all kills: once more
+            folder = tmp_path / f"lists{starts}"  # done before all kills: once more
     finish(cluster.driver("lists", world / "run", folder))
     print(f"\n{killed} killed at random, {starts} drivers begun")
     assert_lists_are_whole(world, folder)
@@ -124,6 +124,7 @@ def test_workers_and_drivers_killed_at_random_lose_and_double_nothing(
 def _kill_tree(driver: subprocess.Popen[str]) -> None:
     """ip netns exec becomes the driver, so that one kill is enough."""
     driver.send_signal(signal.SIGKILL)
+    driver.wait()
 
 
 def ends_badly(driver: subprocess.Popen[str], seconds: float = 120) -> str:
