@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import shutil
 import threading
+import weakref
 from pathlib import Path
 
 import httpx
@@ -258,6 +260,21 @@ def test_models_are_exchanged_as_one_and_a_bad_one_is_refused(url: str, run: Pat
         assert [m["name"] for m in client.get("/v1/models").json()["models"]] == ["run", "other", "bad"]
         for name in ("..", "%2e%2e%2fetc", "nothing"):
             assert client.post(f"/v1/models/{name}/activate").status_code in (404, 405)
+
+
+def test_a_model_that_neither_answers_nor_is_kept_for_a_roll_back_is_let_go(trained: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(trained, tmp_path / "other"))
+    with serving(ServiceSettings(data_folder=tmp_path), trained, other) as client:
+        client.headers["X-API-Key"] = make_key(client.app.state.service.store, "test", "admin")  # type: ignore[attr-defined]
+        models = client.app.state.service.models  # type: ignore[attr-defined]
+        first = weakref.ref(models.active)
+        for name in ("other", trained.name):
+            assert client.post("/v1/recommendations", json={"ratings": SHELF}).status_code == 200
+            assert client.get("/next").status_code == 200
+            assert client.post(f"/v1/models/{name}/activate").status_code == 200
+        gc.collect()
+        assert models.active.name == trained.name
+        assert first() is None
 
 
 def test_while_models_are_exchanged_each_answer_is_wholly_of_one(trained: Path, smaller: Path, tmp_path: Path) -> None:

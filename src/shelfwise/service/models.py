@@ -19,6 +19,7 @@ from shelfwise.memory import give_back_memory
 from shelfwise.recommender import Recommender
 
 GOLDEN_SHELVES, GOLDEN_LIST = (0, 1, 5, 20), 10
+UNDER_WAY = 5.0  # seconds after which no answer is still made by a run that was exchanged
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ class Models:
         with self._lock:
             served = self._load(self.paths[name])
             self.previous, self.active = self.active, served
-        give_back_memory()  # of the run before the previous one
+        let_go = threading.Timer(UNDER_WAY, give_back_memory)  # of the run before the previous one
+        let_go.daemon = True
+        let_go.start()
         return served
 
     def reload(self, name: str) -> None:

@@ -124,7 +124,7 @@ class Service:
     def _prepare(self, served: Served) -> None:
         """Work out what a run needs before it may answer."""
         self.search.prepare(served)
-        library_of(served).prepare()
+        library_of(served).prepare(served)
 
     def close(self) -> None:
         """Answer what waits, and let go of the database."""

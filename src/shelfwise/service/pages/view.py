@@ -44,8 +44,10 @@ class Library:
         self._making, self._made = threading.Lock(), None  # type: tuple[threading.Lock, Crowd | None]
         self.stars_by_text = {f"{value:g}": value for value in scale.values.tolist()}
 
-    def prepare(self) -> None:
-        """Work out now what the first visitors would have to wait for."""
+    def prepare(self, served: Served) -> None:
+        """Take the run as it was loaded last, and work out now what the first visitors would have to wait for."""
+        self.served, self.recommender = served, served.recommender  # the same run: nothing known of it is out of date
+        self.catalogue = served.recommender.run.catalogue
         self.grid(0, 1, set())
         _ = self.tags, self.languages, self._crowd, self.recommender.book_index
         rules = Rules(list="continue", first_unread=True, per_author=1, diversity=0.1)
