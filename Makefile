@@ -36,7 +36,6 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/everybody.py $(BENCH)/run --out $(BENCH)
 	$(BIN)/python benchmarks/reasons.py $(BENCH)/run --out $(BENCH)
 	$(BIN)/python benchmarks/serve.py $(BENCH)/run --out $(BENCH)
-	$(BIN)/python benchmarks/pages.py $(BENCH)/run --out $(BENCH)
 	$(BIN)/python benchmarks/search.py $(BENCH)/run --out $(BENCH)
 
 format: $(VENV)/dev.stamp

@@ -56,16 +56,10 @@ def hidden(page: str) -> dict[str, str]:
     return {name: html.unescape(value) for name, value in found}
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--books", type=int, default=1000)
-    parser.add_argument("--changes", type=int, default=100)
-    options = parser.parse_args()
-    export = export_of(options.run, options.books)
-    found: dict[str, Any] = {"seconds": {}, "bytes": {}}
+def measured(run: Path, n_books: int, n_changes: int) -> dict[str, Any]:
+    """Seconds of each answer, and bytes of each page with its files."""
+    export = export_of(run, n_books)
+    found: dict[str, Any] = {"books": n_books, "seconds": {}, "bytes": {}}
 
     def timed(name: str, ask: Any) -> str:
         start = time.perf_counter()
@@ -76,7 +70,7 @@ def main() -> None:
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        served(options.run, folder=Path(folder)) as (port, _),
+        served(run, folder=Path(folder)) as (port, _),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
     ):
         part = {"HX-Request": "true"}
@@ -84,13 +78,13 @@ def main() -> None:
         form = hidden(review) | {"do": "take"}
         page = timed("first list", lambda: client.post("/next", data=form))
         found["on the shelf"] = len(ratings_of(hidden(page)["shelf"]))
-        for _ in range(options.changes):
+        for _ in range(n_changes):
             book = re.search(r'id="listed-([^"]+)"', page)
             assert book is not None
             data = hidden(page) | {"do": f"rate:4:{book[1]}"}
             page = timed("each change", lambda data=data: client.post("/next", data=data, headers=part))
         dials = {"look": "1", "variety": "2", "fame": "-2", "first_unread": "on", "one_author": "on"}
-        for _ in range(max(options.changes // 5, 1)):
+        for _ in range(max(n_changes // 5, 1)):
             data = hidden(page) | dials
             timed("each turn of a dial", lambda data=data: client.post("/next", data=data, headers=part))
         shelf = hidden(page)["shelf"]
@@ -100,12 +94,29 @@ def main() -> None:
             few = client.post(path, data={"shelf": '[{"1":5,"2":4,"3":2},[]]'}).text
             covers = sum(map(len, re.findall(r"<svg.*?</svg>", few)))
             found["bytes"][path] = len(few.encode()) - covers + weight
+    return found
+
+
+def print_pages(found: dict[str, Any]) -> None:
+    """What measured() found."""
     first = found["seconds"]["take the file in"][0] + found["seconds"]["first list"][0]
-    print("| what | milliseconds |\n| --- | --- |")
+    print("| the readers' page | milliseconds |\n| --- | --- |")
     for name, values in found["seconds"].items():
         print(f"| {name} | {shown([1000 * value for value in values])} |")
-    print(f"\nfrom {options.books:,} books to the first list: {first:.2f} s; on the shelf: {found['on the shelf']}")
+    print(f"\nfrom {found['books']:,} books to the first list: {first:.2f} s; on the shelf: {found['on the shelf']}")
     print("kB with style and scripts, before covers:", {p: round(n / 1000) for p, n in found["bytes"].items()})
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--books", type=int, default=1000)
+    parser.add_argument("--changes", type=int, default=100)
+    options = parser.parse_args()
+    found = measured(options.run, options.books, options.changes)
+    print_pages(found)
     keep(options.out, "pages", found)
 
 

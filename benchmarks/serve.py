@@ -1,10 +1,11 @@
 """The service under load: requests a second, latencies at fixed rates, and memory, with the load on the same cores.
 
-    python benchmarks/serve.py RUN --out FOLDER [--seconds 20] [--requests 50000] [--ratings 20] [--n 10]
+    python benchmarks/serve.py RUN --out FOLDER [--seconds 20] [--requests 50000] [--ratings 20] [--n 10] [--changes 100]
 
 Each request holds the ratings of a reader of the run, as anybody's, and asks for a list with reasons. At most: 32
 connections that each send as soon as they have an answer. At a rate: requests are sent when they are due, whatever is
-unanswered, and latency counts from then on. Memory: resident, of the service, before and after REQUESTS requests.
+unanswered, and latency counts from then on. Memory: resident, of the service, before and after REQUESTS requests. Then
+what the readers' page takes for an export of 1,000 books and for CHANGES changes of its list (pages.py).
 """
 
 from __future__ import annotations
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--ratings", type=int, default=20)
     parser.add_argument("-n", type=int, default=10)
+    parser.add_argument("--changes", type=int, default=100)
     options = parser.parse_args()
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, served(options.run, folder=Path(folder)) as (port, process):
@@ -163,7 +165,12 @@ def main() -> None:
         before = resident(process)
         asyncio.run(at_most(port, requests, 0, options.requests))
         found["MiB"] = [before, resident(process)]
-        print(f"\nresident MiB before and after {options.requests:,} more: {before:.0f}, {found['MiB'][1]:.0f}")
+        print(f"\nresident MiB before and after {options.requests:,} more: {before:.0f}, {found['MiB'][1]:.0f}\n")
+    if options.changes:
+        from pages import measured, print_pages  # which asks what is served here
+
+        found["pages"] = measured(options.run, 1000, options.changes)
+        print_pages(found["pages"])
     keep(options.out, "serve", found)
 
 
