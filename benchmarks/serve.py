@@ -1,6 +1,6 @@
 """The service under load: requests a second, latencies at fixed rates, and memory, with the load on the same cores.
 
-    python benchmarks/serve.py RUN --out FOLDER [--seconds 20] [--requests 50000] [--ratings 20] [--n 10] [--changes 100]
+    python benchmarks/serve.py RUN --out FOLDER [--seconds 20] [--requests 50000] [--ratings 20] [-n 10] [--changes 100]
 
 Each request holds the ratings of a reader of the run, as anybody's, and asks for a list with reasons. At most: 32
 connections that each send as soon as they have an answer. At a rate: requests are sent when they are due, whatever is
