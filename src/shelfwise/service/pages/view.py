@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.vocabulary import Id
 from shelfwise.errors import BadValueError, UnknownBookError
 from shelfwise.models.blocks import describe
 from shelfwise.reasons import Why
-from shelfwise.recommender import NEW_READER
+from shelfwise.recommender import NEW_READER, Recommender
 from shelfwise.rules import Rules
 from shelfwise.service.models import Served
 from shelfwise.service.pages.cards import bare_title
@@ -35,8 +36,7 @@ class Library:
     """The books of one run, and what its model says of them."""
 
     def __init__(self, served: Served) -> None:
-        self.served, self.recommender = served, served.recommender
-        self.catalogue = served.recommender.run.catalogue
+        self.served = served
         scale = served.recommender.run.model.scale
         self.scale = scale
         whole = [value for value in scale.values.tolist() if value == int(value)]
@@ -46,13 +46,20 @@ class Library:
 
     def prepare(self, served: Served) -> None:
         """Take the run as it was loaded last, and work out now what the first visitors would have to wait for."""
-        self.served, self.recommender = served, served.recommender  # the same run: nothing known of it is out of date
-        self.catalogue = served.recommender.run.catalogue
+        self.served = served  # the same run: nothing known of it is out of date
         self.grid(0, 1, set())
         _ = self.tags, self.languages, self._crowd, self.recommender.book_index
         rules = Rules(list="continue", first_unread=True, per_author=1, diversity=0.1)
         book_id = self.catalogue.vocabulary.ids[0]
         self.recommender.recommend(ratings=[(book_id, self.scale.high)], n=1, rules=rules, why=True)
+
+    @property
+    def recommender(self) -> Recommender:
+        return self.served.recommender
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.recommender.run.catalogue
 
     # Books by their ids as text.
 
