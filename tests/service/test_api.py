@@ -277,6 +277,17 @@ def test_a_model_that_neither_answers_nor_is_kept_for_a_roll_back_is_let_go(trai
         assert first() is None
 
 
+def test_runs_of_the_same_books_share_the_index_for_imports_and_others_do_not(
+    trained: Path, smaller: Path, tmp_path: Path
+) -> None:
+    models = Models([trained, Path(shutil.copytree(trained, tmp_path / "other")), smaller])
+    index = models.active.recommender.book_index
+    assert models.activate("other").recommender.book_index is index
+    fewer = models.activate(smaller.name).recommender.book_index
+    assert fewer is not index
+    assert fewer.ids == models.active.recommender.run.catalogue.vocabulary.ids.to_list()
+
+
 def test_while_models_are_exchanged_each_answer_is_wholly_of_one(trained: Path, smaller: Path, tmp_path: Path) -> None:
     """Their catalogues differ: a model with the other's vocabulary would name other books, or none."""
     expected = {}

@@ -76,7 +76,7 @@ class Models:
         if name not in self.paths:
             raise NotFoundError(f"no model {name!r} is served here", hint=f"there are {', '.join(self.paths)}")
         with self._lock:
-            served = self._load(self.paths[name])
+            served = self._load(self.paths[name], self.active)
             self.previous, self.active = self.active, served
         let_go = threading.Timer(UNDER_WAY, give_back_memory)  # of the run before the previous one
         let_go.daemon = True
@@ -87,9 +87,9 @@ class Models:
         """Take a run that was changed on disk into memory, where it is there. Raises RunError."""
         with self._lock:
             if self.previous is not None and self.previous.name == name:
-                self.previous = self._load(self.previous.path)
+                self.previous = self._load(self.previous.path, self.previous)
             if self.active.name == name:
-                self.active = self._load(self.active.path)
+                self.active = self._load(self.active.path, self.active)
 
     def runs(self) -> Iterator[tuple[str, Run]]:
         """All runs by name, from memory where they are there. Raises RunError."""
@@ -105,8 +105,10 @@ class Models:
             self.previous, self.active = self.active, self.previous
             return self.active
 
-    def _load(self, path: Path) -> Served:
+    def _load(self, path: Path, here: Served | None = None) -> Served:
         served = load_served(path)
+        if here is not None:
+            served.recommender.share(here.recommender)
         self._prepare(served)
         return served
 
