@@ -8,10 +8,12 @@ written as CSV first. Each is measured ROUNDS times, in a process of its own; me
 read      files to indexed, split ratings     features  what books are about, to vectors
 fit       settings chosen on validation, early stopping, the model       predict   stars of the test part
 rank      ten books for the readers whose lists are measured
-report    both again, segments, intervals, baselines (fitted anew) on the same rows, the page
+baselines all that a report puts beside a model, fitted and measured anew; later runs find them cached
+report    predict and rank again, segments, intervals, the page
 save      the run on disk
 
-The sum is of all but predict and rank, which report does again. Memory is the process's highest until then, GiB.
+One sum is of `shelf` alone, one with the baselines; predict and rank are in neither, since report does both again.
+Memory is the process's highest until then, GiB.
 Seconds of processors, all threads together, change less than wall seconds where other work goes on.
 Prints a table and, with several numbers of ratings, the slope of each stage on log-log axes between the smallest and
 the largest (1 is linear); writes stages.json and stages.png.
@@ -32,8 +34,9 @@ from statistics import median
 
 from sidebyside import in_own_process, in_turn, keep, peak_memory, print_result, shown
 
-STAGES = ("read", "features", "fit", "predict", "rank", "report", "save")
-AGAIN = ("predict", "rank")  # what report does again
+STAGES = ("read", "features", "fit", "predict", "rank", "baselines", "report", "save")
+SHELF = ("read", "features", "fit", "report", "save")  # without what report does again
+SUMS = {"shelf": SHELF, "shelf and baselines": (*SHELF, "baselines")}
 PER_READER = 20  # of simulated ratings
 
 
@@ -62,11 +65,13 @@ def measure(data: str) -> dict[str, float]:
     from shelfwise.evaluation.protocol import Exam, measure_lists, measure_stars
     from shelfwise.experiment import OtherFiles, documents_of, pack, provenance
     from shelfwise.features.vectors import BookFeatures
-    from shelfwise.lab import Lab, choose, fit, measure_beside_baselines
-    from shelfwise.memory import keep_memory
+    from shelfwise.lab import Lab, baselines, choose, fit, measure_beside_baselines
+    from shelfwise.memory import give_back_memory, keep_memory
 
     keep_memory()
     found: dict[str, float] = {"imports, GiB": peak_memory()}
+    cache = tempfile.TemporaryDirectory()  # so that baselines are fitted anew, and once
+    os.environ["SHELFWISE_CACHE"] = cache.name
 
     @contextmanager
     def stage(name: str) -> Iterator[None]:
@@ -91,6 +96,10 @@ def measure(data: str) -> dict[str, float]:
         found["MSE"] = measure_stars(fitted.model, exam)
     with stage("rank"):
         found["NDCG@10"] = measure_lists(fitted.model, exam, exam.trained_idx())[1]["ndcg@10"]
+    with stage("baselines"):
+        give_back_memory()
+        for _ in baselines(prepared, exam, lab):
+            pass
     with stage("report"):
         measured = measure_beside_baselines(fitted, prepared, lab)
         report = measured.report(audit, chosen.tried)
@@ -101,7 +110,8 @@ def measure(data: str) -> dict[str, float]:
         save_run(replace(run, documents=documents), Path(folder) / "run")
     found["ratings"] = float(len(prepared.ratings))
     for unit in ("s", "CPU s"):
-        found[f"all, {unit}"] = sum(found[f"{name}, {unit}"] for name in STAGES if name not in AGAIN)
+        for name, stages in SUMS.items():
+            found[f"{name}, {unit}"] = sum(found[f"{one}, {unit}"] for one in stages)
     return found
 
 
@@ -120,8 +130,8 @@ def table(found: dict[str, dict[str, list[float]]]) -> str:
     for data, values in found.items():
         lines.append(f"\n| {data}: {values['ratings'][0]:,.0f} ratings | seconds | of processors | peak GiB |")
         lines.append("| --- | --- | --- | --- |")
-        for name in (*STAGES, "all"):
-            memory = values["save, GiB" if name == "all" else f"{name}, GiB"]
+        for name in (*STAGES, *SUMS):
+            memory = values["save, GiB" if name in SUMS else f"{name}, GiB"]
             cells = (values[f"{name}, s"], values[f"{name}, CPU s"], memory)
             lines.append(f"| {name} | {' | '.join(map(shown, cells))} |")
         lines.append(
@@ -136,7 +146,7 @@ def slopes(found: dict[str, dict[str, list[float]]]) -> dict[str, float]:
     sizes = sorted((values for data, values in found.items() if data.isdigit()), key=lambda v: v["ratings"][0])
     if len(sizes) < 2:
         return {}
-    names = [*(f"{name}, {unit}" for name in (*STAGES, "all") for unit in ("s", "CPU s")), "save, GiB"]
+    names = [*(f"{name}, {unit}" for name in (*STAGES, *SUMS) for unit in ("s", "CPU s")), "save, GiB"]
     more = math.log(sizes[-1]["ratings"][0] / sizes[0]["ratings"][0])
     return {name: math.log(median(sizes[-1][name]) / median(sizes[0][name])) / more for name in names}
 
@@ -177,7 +187,6 @@ def main() -> None:
             return print_result(measure(words[0]))
         simulate(int(words[0]), int(words[1]), Path(words[2]))
         return print_result({})
-    os.environ["SHELFWISE_CACHE"] = ""  # so that a report fits its baselines
     found: dict[str, dict[str, list[float]]] = {}
     for data in options.data:
         found[data] = measured(data, options.books, options.rounds)

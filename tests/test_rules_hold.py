@@ -14,9 +14,10 @@ from rules_world import histories, make_catalogue, make_facts
 
 from shelfwise.data.catalogue import Catalogue, empty_tags, plain
 from shelfwise.rules import CatalogueFacts, Rules, make_plan
-from shelfwise.rules.facts import Mask
+from shelfwise.rules.facts import Mask, in_turn
 from shelfwise.rules.lists import choose
 from shelfwise.rules.plan import allowed, explain, kept
+from shelfwise.rules.reader import first_unread
 
 AUTHORS = ("Ann", "Bob", "Cid")
 TAGS = ("dragons", "harbour", "war")
@@ -219,3 +220,12 @@ def test_any_combination_of_rules_keeps_its_promises(
     check_what_is_left_out(outcome)
     check_volumes(outcome)
     check_caps(outcome)
+
+
+@given(facts=catalogues(), data=st.data())
+def test_only_series_that_were_read_differ_from_those_of_a_reader_of_nothing(
+    facts: CatalogueFacts, data: st.DataObject
+) -> None:
+    read = data.draw(st.lists(st.integers(0, len(facts) - 1), max_size=6, unique=True))
+    reader = histories(read, facts=facts)[0]
+    np.testing.assert_array_equal(first_unread(facts, reader), in_turn(facts, reader.read, np.arange(len(facts))))

@@ -24,6 +24,7 @@ from shelfwise.evaluation.examples import examples
 from shelfwise.evaluation.protocol import Exam, Measured, measure, measure_lists, measure_stars, measure_with_rules
 from shelfwise.evaluation.report import Report, Result
 from shelfwise.features.vectors import BookFeatures
+from shelfwise.memory import give_back_memory
 from shelfwise.models.contract import FitInputs, Model, Progress, silent
 from shelfwise.models.registry import model_class, model_config
 from shelfwise.rules import Rules
@@ -169,7 +170,7 @@ def measure_beside_baselines(
     if part is None:
         return MeasuredBeside()
     exam = Exam(prepared.ratings, prepared.parts, lab.features, part)
-    cache = BaselineCache(prepared, exam)
+    give_back_memory()  # of the fit: two EASE at once need it
     kind = fitted.model.kind
     result, readers = _measured(fitted, exam, lab, trained)
     results, by_reader, skipped = [result], {kind: readers}, {}
@@ -187,21 +188,33 @@ def measure_beside_baselines(
             )
         )
         by_reader[f"{kind} + rules"] = ruled.readers
+    for name, found in baselines(prepared, exam, lab, but=kind):
+        if isinstance(found, FitError):
+            skipped[name] = found.message
+        else:
+            results.append(found[0])
+            by_reader[name] = found[1]
+    shown = examples(fitted.model, exam, readers, exam.trained_idx(trained))
+    return MeasuredBeside(results, by_reader, skipped, shown, exam.digest)
+
+
+def baselines(
+    prepared: Prepared, exam: Exam, lab: Lab, *, but: str = ""
+) -> Iterator[tuple[str, tuple[Result, pl.DataFrame] | FitError]]:
+    """Each baseline's result and measures by reader, from the cache or fitted anew and cached; or why there is none."""
+    cache = BaselineCache(prepared, exam)
     for name in BASELINES:
-        if name == kind:
+        if name == but:
             continue
         found = cache.get(name)
         if found is None:
             try:
                 found = _baseline(name, prepared, exam, lab)
             except FitError as error:
-                skipped[name] = error.message
+                yield name, error
                 continue
             cache.put(name, *found)
-        results.append(found[0])
-        by_reader[name] = found[1]
-    shown = examples(fitted.model, exam, readers, exam.trained_idx(trained))
-    return MeasuredBeside(results, by_reader, skipped, shown, exam.digest)
+        yield name, found
 
 
 def _baseline(name: str, prepared: Prepared, exam: Exam, lab: Lab) -> tuple[Result, pl.DataFrame]:

@@ -69,6 +69,8 @@ class CatalogueFacts:
 
     def same_works(self, books: Indices) -> Mask:
         """Which books are editions of one of `books`, bool [I]."""
+        if not len(books):
+            return np.zeros(len(self), dtype=bool)
         works = np.zeros(self._books_of_work.shape[0], dtype=bool)
         works[self.work[books]] = True
         return works[self.work]
@@ -136,6 +138,17 @@ class CatalogueFacts:
             rows.append(np.full(len(held[-1]), book))
         holds = _incidence(np.concatenate(rows), np.concatenate(held), len(self), len(series))
         return Volumes(of_book, series, number, holds, len(self.series_names))
+
+    @cached_property
+    def books_of_series(self) -> sp.csr_matrix:
+        """1 or 0, [S, I]."""
+        there = np.flatnonzero(self.series >= 0)
+        return _incidence(self.series[there], there, len(self.series_names), len(self))
+
+    @cached_property
+    def first_volumes(self) -> Mask:
+        """Which books skip no volume of their series for a reader who has read nothing, bool [I]."""
+        return in_turn(self, np.zeros(0, dtype=np.int32), np.arange(len(self), dtype=np.int32))
 
     # What filters ask for.
 
@@ -244,7 +257,7 @@ class Volumes:
     def read(self, books: Indices) -> Mask:
         """Which volumes one of `books` holds, bool [V]."""
         held = np.zeros(len(self.series), dtype=bool)
-        held[self.holds[books].indices] = True
+        held[entries(self.holds, books)] = True
         return held
 
     @cached_property
@@ -264,6 +277,31 @@ class Volumes:
         found = np.full(self.n_series, -np.inf)
         np.maximum.at(found, self.series[there], self.number[there])
         return found
+
+
+def in_turn(facts: CatalogueFacts, read: Indices, books: Indices) -> Mask:
+    """Of each of `books`, whether it skips no volume of its series after what was `read`; see reader.first_unread."""
+    volumes, series = facts.volumes, facts.series[books]
+    held = volumes.read(read)
+    lowest, started = volumes.lowest(~held), np.zeros(volumes.n_series, dtype=bool)
+    started[volumes.series[held]] = True
+    passes = series < 0
+    those = ~passes
+    books, series = books[those], series[those]
+    volume = volumes.of_book[books]
+    again = facts.is_collection[books] & started[series]
+    again[volume >= 0] |= held[volume[volume >= 0]]
+    passes[those] = ~(facts.number[books] > lowest[series]) & ~again  # NaN is never greater
+    return passes
+
+
+def entries(matrix: sp.csr_matrix, rows: Indices) -> Indices:
+    """The columns of the entries in some rows, row by row: matrix[rows].indices in a fraction of the time."""
+    starts = matrix.indptr[rows]
+    lengths = matrix.indptr[rows + 1] - starts
+    ends = np.cumsum(lengths)
+    columns: Indices = matrix.indices[np.repeat(starts - ends + lengths, lengths) + np.arange(lengths.sum())]
+    return columns
 
 
 def _last_of_several(title: str) -> float:

@@ -22,8 +22,8 @@ class Basket:
     def __init__(self, plan: Plan, n: int) -> None:
         self.n = n
         self.books: list[int] = []
-        self._groups = plan.facts.groups
-        self._room = plan.caps.copy()
+        self._groups, self._caps = plan.facts.groups, plan.caps
+        self._taken: dict[int, int] = {}  # by group; a list has few, and arrays are slow for few
 
     @property
     def full(self) -> bool:
@@ -31,8 +31,7 @@ class Basket:
 
     def take(self, book: int) -> bool:
         """Add a book and say so, unless the list is full or a cap is reached."""
-        groups = self._of(book)
-        if self.full or (self._room[groups] <= 0).any():
+        if self.full or any(self._taken.get(group, 0) >= self._caps[group] for group in self._of(book)):
             return False
         self.add(book)
         return True
@@ -40,11 +39,13 @@ class Basket:
     def add(self, book: int) -> None:
         """Add a book whatever the caps; it counts in them."""
         self.books.append(book)
-        self._room[self._of(book)] -= 1
+        for group in self._of(book):
+            self._taken[group] = self._taken.get(group, 0) + 1
 
-    def _of(self, book: int) -> Indices:
+    def _of(self, book: int) -> list[int]:
         indptr = self._groups.indptr
-        return self._groups.indices[indptr[book] : indptr[book + 1]]
+        groups: list[int] = self._groups.indices[indptr[book] : indptr[book + 1]].tolist()
+        return groups
 
 
 def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shelfwise.data.shelves import Floats, Indices, Shelves
-from shelfwise.rules.facts import CatalogueFacts, Mask
+from shelfwise.rules.facts import CatalogueFacts, Mask, entries, in_turn
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,15 @@ def first_unread(facts: CatalogueFacts, reader: History) -> Mask:
 
     A volume must be unread with none below it unread; what a collection holds counts as read with it. A collection
     passes while nothing of its series was read. Fractions and number 0 hold up nothing, but wait for what is below.
+    Only series of books that were read differ from those of a reader who has read nothing.
     """
-    volumes = facts.volumes
-    if not volumes.n_series:
-        return np.ones(len(facts), dtype=bool)
-    read = volumes.read(reader.read)
-    lowest, started = volumes.lowest(~read), np.isfinite(volumes.lowest(read))
-    in_turn = ~(facts.number > lowest[facts.series])  # NaN is never greater
-    again = facts.is_collection & started[facts.series]
-    if len(read):
-        again |= (volumes.of_book >= 0) & read[volumes.of_book]
-    return (facts.series < 0) | (in_turn & ~again)
+    touched = facts.series[reader.read]
+    if not len(touched := np.unique(touched[touched >= 0])):
+        return facts.first_volumes
+    books = entries(facts.books_of_series, touched)
+    passes = facts.first_volumes.copy()
+    passes[books] = in_turn(facts, reader.read, books)
+    return passes
 
 
 def next_volumes(facts: CatalogueFacts, reader: History, liked_from: float) -> Mask:
