@@ -15,7 +15,8 @@ from shelfwise.data.fetch import fetch
 from shelfwise.data.sources import DataSet, load_dataset
 from shelfwise.errors import ShelfwiseError
 from shelfwise.experiment import TrainSettings, evaluate, train
-from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.outside import OutsideRatings
+from shelfwise.recommender import Recommender
 from shelfwise.rules import Feedback, Rules
 from shelfwise.version import __version__
 

@@ -27,7 +27,8 @@ from shelfwise.engine import Engine
 from shelfwise.errors import EngineError, RunExistsError
 from shelfwise.models.blocks import RANK_BLOCK
 from shelfwise.models.contract import Progress, silent
-from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.outside import OutsideRatings
+from shelfwise.recommender import Recommender
 from shelfwise.rules import Feedback, Rules, Shortfall
 from shelfwise.rules.plan import OnShort, ignore_short
 

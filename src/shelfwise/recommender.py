@@ -10,21 +10,21 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
 from shelfwise.artifact import Run, load_run
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
-from shelfwise.data.ratings import BOOK_ID_NAMES, READER_NAMES, RatingsTable, as_ids, clean, read_ratings
+from shelfwise.data.ratings import BOOK_ID_NAMES, READER_NAMES, as_ids
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.data.split import TEST, TRAIN
 from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
-from shelfwise.errors import BadValueError, FormatError, UnknownBookError, UsageError
+from shelfwise.errors import FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
-from shelfwise.features.vectors import BookFeatures
 from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
 from shelfwise.models.blocks import describe, predict, rank_block, reader_blocks
 from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
+from shelfwise.new_book import run_with_book
+from shelfwise.outside import OutsideRatings, outside_ratings, read_outside
 from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
 from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
 from shelfwise.rules.feedback import Mark
@@ -37,16 +37,6 @@ from shelfwise.rules.plan import explain as explain_short
 NEW_READER = "new reader"
 GROUP = "the group"  # what OnShort is told of in the place of a reader
 PREDICTED = {"stars", "most_likely", "sd", "low", "high", "basis"}  # columns that predict may add
-
-
-@dataclass(frozen=True)
-class OutsideRatings:
-    """Ratings of readers from outside the run: their vocabulary and shelves, and what was left out."""
-
-    readers: Vocabulary
-    shelves: Shelves
-    n_unknown: int = 0
-    unknown_books: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,19 +135,7 @@ class Recommender:
         Of a repeated reader-book pair the same row counts as in training.
         Raises DataError.
         """
-        run = self.run
-        table = read_ratings(path, run.catalogue, scale=run.model.scale, ids=ids)
-        if table.frame["book_id"].null_count() == len(table.frame):
-            raise UnknownBookError(
-                f"{path}: none of its books is in the catalogue of this run",
-                hint="check its ids, or give --ids",
-            )
-        return self._outside(table, Vocabulary(table.frame["user_id"]))
-
-    def _outside(self, table: RatingsTable, readers: Vocabulary) -> OutsideRatings:
-        ratings, cleaning = clean(table, self.run.catalogue, duplicates=self.run.settings["duplicates"])
-        shelves = ratings.for_readers(readers).shelves()
-        return OutsideRatings(readers, shelves, cleaning.n_unknown_book_rows, tuple(cleaning.unknown_books))
+        return read_outside(self.run, path, ids)
 
     def shelf_of(self, ratings: Sequence[tuple[Id, float]]) -> OutsideRatings:
         """One new reader's ratings: pairs of a book id and stars. Unknown books are counted and left out.
@@ -168,28 +146,7 @@ class Recommender:
 
     def shelves_of(self, ratings: Mapping[str, Sequence[tuple[Id, float]]]) -> OutsideRatings:
         """The ratings of several readers, by name. As shelf_of."""
-        scale, books = self.run.model.scale, self.run.catalogue.vocabulary
-        given = [(reader, book_id, value) for reader, mine in ratings.items() for book_id, value in mine]
-        inside = scale.contains([np.nan if isinstance(value, str) else value for _, _, value in given])
-        if not inside.all():
-            _, book_id, value = given[int(np.argmin(inside))]
-            raise BadValueError(
-                f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
-            )
-        names = [str(book_id) for _, book_id, _ in given]
-        item_idx = books.find([book_id for _, book_id, _ in given])
-        readers = Vocabulary(pl.Series(list(ratings), dtype=pl.String))
-        if not (item_idx >= 0).any():
-            return OutsideRatings(readers, Shelves.empty(len(readers)), len(names), tuple(names[:10]))
-        frame = pl.DataFrame(
-            {
-                "user_id": [reader for reader, _, _ in given],
-                "book_id": pl.Series([None if i < 0 else books.ids[int(i)] for i in item_idx], dtype=books.ids.dtype),
-                "raw_book_id": names,
-                "stars": pl.Series([value for _, _, value in given], dtype=pl.Float32, strict=False),
-            }
-        )
-        return self._outside(RatingsTable(frame, Path("ratings"), scale, "catalogue"), readers)
+        return outside_ratings(self.run, ratings)
 
     def predict(
         self,
@@ -461,22 +418,8 @@ class Recommender:
         vector  where the run was trained with an embedding of the user's: the book's numbers in it
         Nothing is trained and nothing stored. Raises UsageError where the model takes in no books.
         """
-        run = self.run
-        if not str(book.get("title") or "").strip():
-            raise UsageError("a book without a title", hint="give its title")
-        new = run.catalogue.new_book(book, (*tags, *(run.space.tags_in(text) if text else ())))
-        catalogue = run.catalogue.extended(new)
-        content = sp.csr_matrix(sp.vstack([run.content, run.space.transform(new)]))
-        embedding = None
-        if vector is not None:
-            embedding = np.zeros((len(catalogue), len(vector)), dtype=np.float32)
-            with np.errstate(over="ignore"):
-                embedding[-1] = vector
-            if not np.isfinite(np.square(embedding[-1]).sum()):
-                raise BadValueError("a vector with numbers that are too large, or none", hint="correct it")
-        model = run.model.with_new_books(BookFeatures(catalogue, run.space, content, embedding))
-        grown = replace(run, model=model, catalogue=catalogue, content=content)
-        return Recommender(grown), catalogue.vocabulary.ids[-1]
+        grown, book_id = run_with_book(self.run, book, tags=tags, text=text, vector=vector)
+        return Recommender(grown), book_id
 
     def similar(self, book_id: Id, n: int = 10) -> pl.DataFrame:
         """The n books nearest in content: rank, book_id, title, similarity (cosine). Raises UnknownBookError."""

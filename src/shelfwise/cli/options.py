@@ -11,7 +11,8 @@ from shelfwise.cli.console import say
 from shelfwise.data.ids import IdSpace
 from shelfwise.data.ratings import Columns, Duplicates, UnknownBooks
 from shelfwise.engine import EngineName
-from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.outside import OutsideRatings
+from shelfwise.recommender import Recommender
 
 Data = Annotated[
     str,

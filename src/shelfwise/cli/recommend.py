@@ -18,7 +18,8 @@ from shelfwise.data.vocabulary import Id
 from shelfwise.engine import open_engine
 from shelfwise.errors import UsageError
 from shelfwise.everybody import lists_of_all, load_recommender, request_of, write_lists
-from shelfwise.recommender import OutsideRatings, Recommender
+from shelfwise.outside import OutsideRatings
+from shelfwise.recommender import Recommender
 from shelfwise.rules import Feedback, Shortfall
 from shelfwise.rules.plan import OnShort
 
