@@ -1,11 +1,12 @@
 """Growth: lists and a sweep of shelf's training over 1, 10 and 50 million generated ratings, by 1 and 2 workers.
 
-    python benchmarks/cluster.py RUN --out FOLDER [--engine ray] [--ratings 1 10 50]
+    python benchmarks/cluster.py RUN --out FOLDER [--ratings 1 10 50] [--alone 10]
 
-RUN is a run of shelf: its books and its model. Readers are drawn in the worker, BLOCK at a time by a seed of their own,
-so that no machine ever holds all ratings; what a sweep says of each rating comes back, as in training. Of each size:
-seconds, ratings (lists) a second, the largest memory of a worker, and how much of perfect two workers are; the start of
-the engine and of its workers stands apart. Lists are made for as many readers as 1/20 of the ratings have.
+RUN is a run of shelf: its books and its model. Readers are drawn in the worker, a block at a time by a seed of their
+own, so that no machine ever holds all ratings; what a sweep says of each rating comes back, as in training. Of each
+size: seconds, ratings (lists) a second, the largest memory of a worker, and how much of perfect two workers are; the
+start of the engine and of its workers stands apart. Lists are made for as many readers as 1/10 of the ratings have; one
+worker is measured up to --alone million ratings.
 """
 
 from __future__ import annotations
@@ -26,13 +27,12 @@ from shelfwise.data.shelves import Shelves
 from shelfwise.engine import Engine, open_engine
 from shelfwise.training.leave_one_out import Sweep, unexplained
 
-BLOCK = 2048  # readers
+BLOCKS = {"sweep": 2048, "lists": 256}  # readers
 MEAN_SHELF = 80
-LIST_SHARE = 20
-KINDS = ("sweep", "lists")
+LIST_SHARE = 10
 
 
-def drawn(seed: int, counts: np.ndarray, n_readers: int = BLOCK) -> Shelves:
+def drawn(seed: int, counts: np.ndarray, n_readers: int) -> Shelves:
     """Readers of some 20 to 140 books each, which are drawn as often as they were rated; stars at random."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(MEAN_SHELF // 4, 2 * MEAN_SHELF - MEAN_SHELF // 4, n_readers)
@@ -57,7 +57,7 @@ def model_of(run: str) -> Any:
 def sweep(run: str, seed: int) -> tuple[Any, int, float]:
     """What the others of each reader say of each rating, ratings, GiB."""
     model = model_of(run)
-    shelves = drawn(seed, model.book_counts)
+    shelves = drawn(seed, model.book_counts, BLOCKS["sweep"])
     known = Sweep(model.books.traits, model.config, model.scale, float(model.books.mean), model.books.bias)
     return unexplained(known, shelves), len(shelves.item_idx), memory()
 
@@ -65,7 +65,7 @@ def sweep(run: str, seed: int) -> tuple[Any, int, float]:
 def lists(run: str, seed: int) -> tuple[Any, int, float]:
     """Ten books for each reader, readers, GiB."""
     model = model_of(run)
-    shelves = drawn(seed, model.book_counts)
+    shelves = drawn(seed, model.book_counts, BLOCKS["lists"])
     return model.top(model.fold_in(shelves), 10, shelves), len(shelves), memory()
 
 
@@ -89,14 +89,15 @@ def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     run = str(options.run.resolve())
     for n_workers in (1, 2):
         start = time.perf_counter()
-        with open_engine(options.engine, n_workers) as engine:
+        with open_engine("ray", n_workers) as engine:
             list(engine.map(warm, range(4 * n_workers), run))
             started = time.perf_counter() - start
-            for kind in KINDS:
-                for millions in options.ratings:
-                    n_blocks = max(round(millions * 1e6 / MEAN_SHELF / BLOCK), 2)
-                    n_blocks = max(n_blocks // LIST_SHARE, 4) if kind == "lists" else n_blocks
-                    found = measured(engine, kind, run, n_blocks)
+            for kind, block in BLOCKS.items():
+                for millions in (
+                    options.ratings if n_workers > 1 else [m for m in options.ratings if m <= options.alone]
+                ):
+                    n_readers = millions * 1e6 / MEAN_SHELF / (LIST_SHARE if kind == "lists" else 1)
+                    found = measured(engine, kind, run, max(round(n_readers / block), 4))
                     yield {"workers": n_workers, "kind": kind, "millions": millions, "start_s": started, **found}
 
 
@@ -105,12 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--engine", default="ray")
     parser.add_argument("--ratings", type=float, nargs="+", default=[1, 10, 50], help="in millions")
+    parser.add_argument(
+        "--alone", type=float, default=10, help="up to so many million ratings one worker is measured too"
+    )
     options = parser.parse_args()
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where workers find this file
-    if options.engine == "local":
-        raise SystemExit("one worker would be this process with all its threads: measure ray")
     found: list[dict[str, Any]] = []
     print("| workers | what | millions of ratings | start s | seconds | a second | GiB of a worker | of perfect |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
