@@ -3,7 +3,7 @@
     python benchmarks/cluster.py RUN --out FOLDER [--ratings 1 10 50] [--alone 10]
 
 RUN is a run of shelf: its books and its model. Readers are drawn in the worker, a block at a time by a seed of their
-own, so that no machine ever holds all ratings; what a sweep says of each rating comes back, as in training. Of each
+own, so that no machine ever holds all ratings; what a sweep says of each book comes back, as in training. Of each
 size: seconds, ratings (lists) a second, the largest memory of a worker, and how much of perfect two workers are; the
 start of the engine and of its workers stands apart. Lists are made for as many readers as 1/10 of the ratings have; one
 worker is measured up to --alone million ratings.
@@ -25,7 +25,7 @@ from sidebyside import keep
 from shelfwise import load_run
 from shelfwise.data.shelves import Shelves
 from shelfwise.engine import Engine, open_engine
-from shelfwise.training.leave_one_out import Sweep, unexplained
+from shelfwise.training.leave_one_out import Asked, Sweep, unexplained
 
 BLOCKS = {"sweep": 2048, "lists": 256}  # readers
 MEAN_SHELF = 80
@@ -55,11 +55,12 @@ def model_of(run: str) -> Any:
 
 
 def sweep(run: str, seed: int) -> tuple[Any, int, float]:
-    """What the others of each reader say of each rating, ratings, GiB."""
+    """What the others of each reader say of each rating, by book, ratings, GiB."""
     model = model_of(run)
     shelves = drawn(seed, model.book_counts, BLOCKS["sweep"])
     known = Sweep(model.books.traits, model.config, model.scale, float(model.books.mean), model.books.bias)
-    return unexplained(known, shelves), len(shelves.item_idx), memory()
+    nobody = np.zeros(len(shelves), dtype=bool)
+    return unexplained(known, Asked(shelves, nobody)), len(shelves.item_idx), memory()
 
 
 def lists(run: str, seed: int) -> tuple[Any, int, float]:

@@ -1,6 +1,6 @@
 """Where the time and memory of `shelf` go, from files to a saved and evaluated run, and how that grows with ratings.
 
-    python benchmarks/stages.py [DATA or RATINGS ...] --out FOLDER [--rounds 5] [--books 10000]
+    python benchmarks/stages.py [DATA or RATINGS ...] --out FOLDER [--rounds 5] [--books 10000] [--alone]
 
 DATA is a data set (goodbooks-10k where nothing is named); RATINGS a number, for a simulated data set of that size,
 written as CSV first. Each is measured ROUNDS times, in a process of its own; medians, smallest and largest.
@@ -8,7 +8,7 @@ written as CSV first. Each is measured ROUNDS times, in a process of its own; me
 read      files to indexed, split ratings     features  what books are about, to vectors
 fit       settings chosen on validation, early stopping, the model       predict   stars of the test part
 rank      ten books for the readers whose lists are measured
-baselines all that a report puts beside a model, fitted and measured anew; later runs find them cached
+baselines all that a report puts beside a model, fitted anew (none with --alone); later runs find them cached
 report    predict and rank again, segments, intervals, the page
 save      the run on disk
 
@@ -26,13 +26,15 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 from sidebyside import in_own_process, in_turn, keep, peak_memory, print_result, shown
+
+from shelfwise.lab import BASELINES
 
 STAGES = ("read", "features", "fit", "predict", "rank", "baselines", "report", "save")
 SHELF = ("read", "features", "fit", "report", "save")  # without what report does again
@@ -56,8 +58,8 @@ def simulate(n_ratings: int, n_books: int, folder: Path) -> None:
             block.write_csv(file, include_header=place == 0)
 
 
-def measure(data: str) -> dict[str, float]:
-    """Seconds and memory of each stage, in this process."""
+def measure(data: str, *names: str) -> dict[str, float]:
+    """Seconds and memory of each stage, in this process; names of baselines."""
     from shelfwise import TrainSettings, load_dataset
     from shelfwise.artifact import save_run
     from shelfwise.data.prepare import prepare
@@ -98,10 +100,10 @@ def measure(data: str) -> dict[str, float]:
         found["NDCG@10"] = measure_lists(fitted.model, exam, exam.trained_idx())[1]["ndcg@10"]
     with stage("baselines"):
         give_back_memory()
-        for _ in baselines(prepared, exam, lab):
+        for _ in baselines(prepared, exam, lab, names):
             pass
     with stage("report"):
-        measured = measure_beside_baselines(fitted, prepared, lab)
+        measured = measure_beside_baselines(fitted, prepared, lab, beside=names)
         report = measured.report(audit, chosen.tried)
         documents = documents_of(measured, report, settings, "benchmarks/stages.py", fitted.history)
     with stage("save"), tempfile.TemporaryDirectory() as folder:
@@ -115,13 +117,13 @@ def measure(data: str) -> dict[str, float]:
     return found
 
 
-def measured(data: str, n_books: int, rounds: int) -> dict[str, list[float]]:
+def measured(data: str, n_books: int, rounds: int, names: Sequence[str]) -> dict[str, list[float]]:
     """One value a round of each measurement; a number is simulated first."""
     with tempfile.TemporaryDirectory() as place:
         if data.isdigit():
             in_own_process(__file__, "simulate", data, n_books, f"{place}/{data}")
         name = f"{place}/{data}" if data.isdigit() else data
-        return in_turn({data: lambda: in_own_process(__file__, "measure", name)}, rounds)[data]
+        return in_turn({data: lambda: in_own_process(__file__, "measure", name, *names)}, rounds)[data]
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> str:
@@ -179,17 +181,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--books", type=int, default=10_000, help="of simulated data")
+    parser.add_argument("--alone", action="store_true", help="without baselines")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         kind, *words = options.one
         if kind == "measure":
-            return print_result(measure(words[0]))
+            return print_result(measure(*words))
         simulate(int(words[0]), int(words[1]), Path(words[2]))
         return print_result({})
     found: dict[str, dict[str, list[float]]] = {}
     for data in options.data:
-        found[data] = measured(data, options.books, options.rounds)
+        found[data] = measured(data, options.books, options.rounds, () if options.alone else BASELINES)
         print(table({data: found[data]}), flush=True)
         keep(options.out, "stages", {"found": found, "slopes": slopes(found)})
     for name, slope in slopes(found).items():

@@ -160,11 +160,13 @@ def measure_beside_baselines(
     *,
     trained: Vocabulary | None = None,
     rules: Rules | None = None,
+    beside: Sequence[str] = BASELINES,
 ) -> MeasuredBeside:
     """The model's result on the test part (else on validation, else nothing), and each baseline's on the same rows.
 
     trained  readers in the order of the model's training, if that is not the order of `prepared`
     rules    that lists of the model keep in one more result, which comes second
+    beside   names of the baselines
     """
     part = next((p for p in (TEST, VALID) if (prepared.parts == p).any()), None)
     if part is None:
@@ -188,7 +190,7 @@ def measure_beside_baselines(
             )
         )
         by_reader[f"{kind} + rules"] = ruled.readers
-    for name, found in baselines(prepared, exam, lab, but=kind):
+    for name, found in baselines(prepared, exam, lab, [name for name in beside if name != kind]):
         if isinstance(found, FitError):
             skipped[name] = found.message
         else:
@@ -199,13 +201,11 @@ def measure_beside_baselines(
 
 
 def baselines(
-    prepared: Prepared, exam: Exam, lab: Lab, *, but: str = ""
+    prepared: Prepared, exam: Exam, lab: Lab, names: Sequence[str] = BASELINES
 ) -> Iterator[tuple[str, tuple[Result, pl.DataFrame] | FitError]]:
     """Each baseline's result and measures by reader, from the cache or fitted anew and cached; or why there is none."""
     cache = BaselineCache(prepared, exam)
-    for name in BASELINES:
-        if name == but:
-            continue
+    for name in names:
         found = cache.get(name)
         if found is None:
             try:

@@ -15,7 +15,7 @@ from shelfwise.evaluation.protocol import Exam, measure
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.shelf import Shelf, ShelfConfig
-from shelfwise.training.leave_one_out import Sweep, spans, unexplained
+from shelfwise.training.leave_one_out import Asked, Sweep, spans, unexplained
 from shelfwise.training.recipes import fit_model, loop_settings
 
 pytestmark = [pytest.mark.scale, pytest.mark.real_data]
@@ -34,7 +34,8 @@ def test_the_same_answers_by_1_2_and_4_workers(goodbooks: Path) -> None:
     sweep = Sweep(model.books.traits, model.config, model.scale, float(model.books.mean), model.books.bias)
 
     def swept(engine: Engine) -> np.ndarray:
-        return np.concatenate(list(engine.map(unexplained, (block for block, _ in spans(train.shelves())), sweep)))
+        blocks = (Asked(block, np.ones(len(block), dtype=bool)) for block, _, _ in spans(train.shelves()))
+        return np.concatenate([found.each for found in engine.map(unexplained, blocks, sweep)])
 
     def measured(engine: Engine) -> dict[str, float]:
         found = measure(model, exam, engine=engine).measures

@@ -26,12 +26,14 @@ from shelfwise.models.long_shelves import shortened
 from shelfwise.models.shelf import BEHIND, OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
+from shelfwise.training import leave_one_out as leave_one_out_module
 from shelfwise.training import pickup as pickup_module
 from shelfwise.training.leave_one_out import leave_one_out, level_of_others
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.shelf import (
     Rows,
-    some_of,
+    fit_books,
+    known_of_books,
     some_readers,
     star_head_error,
     training_rows,
@@ -166,16 +168,29 @@ def test_long_shelves_are_learned_from_in_pieces() -> None:
 
 
 def test_the_head_learns_from_whole_readers_with_no_more_ratings_than_allowed(inputs: FitInputs) -> None:
-    shelves = inputs.train.shelves()
-    everything = Rows(torch.arange(len(shelves.item_idx)).float(), torch.zeros(25))
-    few, rows = some_of(shelves, everything, 100, 0)
-    assert 100 - shelves.lengths.max() < len(few.item_idx) <= 100
-    at = rows.beyond.numpy().astype(int)
-    assert np.array_equal(shelves.item_idx[at], few.item_idx)
-    assert np.array_equal(shelves.stars[at], few.stars)
-    assert few.lengths.tolist() == shelves.lengths[np.unique(shelves.rows[at])].tolist()
-    assert some_of(shelves, everything, len(shelves.item_idx), 0) == (shelves, everything)
-    assert len(some_of(shelves, everything, 1, 0)[0]) == 1
+    lengths = inputs.train.shelves().lengths
+    few = some_readers(lengths, 100, 0)
+    assert 100 - lengths.max() < lengths[few].sum() <= 100
+    assert (np.diff(few) > 0).all()
+    assert some_readers(lengths, int(lengths.sum()), 0).tolist() == list(range(len(lengths)))
+    assert len(some_readers(lengths, 1, 0)) == 1
+
+
+def test_what_is_learned_of_books_rests_on_all_readers_and_on_no_blocks(
+    inputs: FitInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever the head learns from, and however readers are dealt into blocks; its rows are those of its readers."""
+    shelves, scale = inputs.train.shelves(), inputs.train.scale
+    known, start = known_of_books(make_features(25), inputs, CONFIG), torch.zeros(25)
+    everyone, some = np.arange(30), np.array([3, 4, 20])
+    expected, all_rows = fit_books(shelves, everyone, known, start, CONFIG, scale)
+    monkeypatch.setattr(leave_one_out_module, "BLOCK", 7)
+    found, rows = fit_books(shelves, some, known, start, CONFIG, scale)
+    assert found.bias.numpy() == pytest.approx(expected.bias.numpy(), abs=1e-5)
+    assert found.histogram.numpy().tolist() == expected.histogram.numpy().tolist()
+    theirs = np.isin(shelves.rows, some)
+    assert rows.beyond.numpy() == pytest.approx(all_rows.beyond.numpy()[theirs], abs=1e-5)
+    assert expected.histogram.sum(1).tolist() == np.bincount(shelves.item_idx, minlength=25).tolist()
 
 
 def test_validation_of_the_head_is_bounded_too() -> None:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from shelfwise.data.scale import Scale
-from shelfwise.data.shelves import Floats, Shelves
+from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.evidence import (
     ShelfSide,
     ShelfSums,
@@ -34,12 +35,12 @@ ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 Left = tuple[ShelfSide, Tensor, Tensor, Tensor]
 
 
-def spans(shelves: Shelves) -> Iterator[tuple[Shelves, slice]]:
-    """The readers in blocks, and the places of each block's ratings among all."""
+def spans(shelves: Shelves) -> Iterator[tuple[Shelves, slice, slice]]:
+    """The readers in blocks, with the places of each block's readers, and of its ratings, among all."""
     for start in range(0, len(shelves), BLOCK):
         block = shelves.span(start, start + BLOCK)
         first = int(shelves.indptr[start])
-        yield block, slice(first, first + len(block.item_idx))
+        yield block, slice(start, start + len(block)), slice(first, first + len(block.item_idx))
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,43 @@ class Sweep:
     bias: Tensor
 
 
-def unexplained(sweep: Sweep, shelves: Shelves) -> Floats:
-    """The stars of each rating beyond mean, book bias and what its reader's other ratings say, float32 [N]."""
+@dataclass(frozen=True)
+class Asked:
+    """A block of U readers, and of which of them each rating is wanted beside the sums, bool [U]."""
+
+    shelves: Shelves
+    each_of: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """How far ratings lie beyond mean, book bias and what their reader's other ratings say, in stars: the sum of each
+    book that was rated (books, int32 [B], and sums, float64 [B]), and each rating of some readers, float32."""
+
+    books: Indices
+    sums: npt.NDArray[np.float64]
+    each: Floats
+
+    @property
+    def nbytes(self) -> int:
+        return self.books.nbytes + self.sums.nbytes + self.each.nbytes
+
+
+def unexplained(sweep: Sweep, asked: Asked) -> Unexplained:
+    """What a block's readers say of the books."""
+    shelves = asked.shelves
     items, stars = _ratings(shelves)
     residuals = stars - sweep.mean - sweep.bias[items]
-    if not sweep.config.content:
-        found: Floats = (
-            residuals - level_of_others(shelves, sweep.config.kernel, residuals, sweep.scale)[:, 0]
-        ).numpy()
-        return found
-    beyond = np.zeros(len(items), dtype=np.float32)
-    for _, at, _, left in leave_one_out(shelves, sweep.traits, sweep.config.kernel, residuals):
-        beyond[at.numpy()] = left.numpy()
-    return beyond
+    if sweep.config.content:
+        beyond = np.zeros(len(items), dtype=np.float32)
+        for _, at, _, left in leave_one_out(shelves, sweep.traits, sweep.config.kernel, residuals):
+            beyond[at.numpy()] = left.numpy()
+    else:
+        level = level_of_others(shelves, sweep.config.kernel, residuals, sweep.scale)[:, 0]
+        beyond = (residuals - level).numpy()
+    books, place = np.unique(shelves.item_idx, return_inverse=True)
+    sums = np.bincount(place, beyond, len(books)).astype(np.float64)
+    return Unexplained(books, sums, beyond[np.repeat(asked.each_of, shelves.lengths)])
 
 
 @dataclass(frozen=True)

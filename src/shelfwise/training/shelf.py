@@ -37,7 +37,7 @@ from shelfwise.models.shelf_books import (
 )
 from shelfwise.models.similarity import BookTraits
 from shelfwise.training.book_prior import BookPrior, Expected
-from shelfwise.training.leave_one_out import Drawn, Shown, Sweep, rows_shown, spans, unexplained
+from shelfwise.training.leave_one_out import Asked, Drawn, Shown, Sweep, rows_shown, spans, unexplained
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.pickup import fit_lists
 from shelfwise.training.ridge import ridge
@@ -62,11 +62,12 @@ def fit_shelf(
     shelves = in_pieces(train.shelves(), config.longest_shelf)
     start = torch.from_numpy(Bias.fit(BiasConfig(), inputs).book_bias)
     known = known_of_books(inputs.features, inputs, config)
-    books, rows = fit_books(shelves, known, start, config, scale, inputs.engine)
+    chosen = some_readers(shelves.lengths, config.head_rows, inputs.seed)
+    books, rows = fit_books(shelves, chosen, known, start, config, scale, inputs.engine)
     star_head, pick_head = Shelf.make_heads(config, scale, known.outside.shape[1])
     nothing = sp.csr_matrix(np.zeros((len(start), 0), dtype=np.float32))
     model = kind(config, scale, books, star_head, nothing, pick_head)
-    shelves, rows = some_of(shelves, rows, config.head_rows, inputs.seed)
+    shelves = shelves.take(chosen)
     evidence = training_rows(shelves, books, rows, config, inputs.seed, scale, inputs.engine)
     star_head.net.standardise(evidence[1])
     history = train_star_head(model, loop, inputs, shelves, evidence, checkpoint)
@@ -89,8 +90,8 @@ class Known:
 
 @dataclass(frozen=True)
 class Rows:
-    """Of each training rating: the stars beyond the mean that its reader's other ratings do not explain [N]. Of each
-    book: the prior of its bias from what is bare [I]."""
+    """beyond  of each rating that the head learns from: the stars beyond the mean that its reader's other ratings do
+    not explain, float32 [N]; bare_prior  of each book: the prior of its bias from what is bare, float32 [I]"""
 
     beyond: Tensor
     bare_prior: Tensor
@@ -134,28 +135,38 @@ def _standardised(values: Tensor) -> Tensor:
 
 
 def fit_books(
-    shelves: Shelves, known: Known, bias: Tensor, config: ShelfConfig, scale: Scale, engine: Engine = HERE
+    shelves: Shelves,
+    chosen: np.ndarray,
+    known: Known,
+    bias: Tensor,
+    config: ShelfConfig,
+    scale: Scale,
+    engine: Engine = HERE,
 ) -> tuple[ShelfBooks, Rows]:
-    """The book side, and what training goes on with.
+    """The book side, from sums over readers, and what training goes on with, of the readers `chosen` (ascending).
 
     A book's bias is the shrunk mean of what is not explained. It is shrunk towards what its content makes one expect,
     so that a new book needs no rule of its own. `bias` [I] is where to start.
     """
-    items = torch.from_numpy(shelves.item_idx.astype(np.int64))
-    stars = torch.from_numpy(shelves.stars.astype(np.float32))
-    mean, n_books = float(stars.double().mean()), len(bias)
-    count = torch.bincount(items, minlength=n_books).float()
+    mean, n_books = float(shelves.stars.mean(dtype=np.float64)), len(bias)
+    histogram = torch.from_numpy(histograms(shelves, scale, n_books))
+    count = histogram.sum(1)
     expect = _expectations(known, count, config)
-    for _ in range(SWEEPS):
+    is_chosen = np.isin(np.arange(len(shelves)), chosen)
+    for number in range(SWEEPS):
         sweep = Sweep(known.traits, config, scale, mean, bias)
-        found = engine.map(unexplained, (block for block, _ in spans(shelves)), sweep)
-        beyond = torch.from_numpy(np.concatenate(list(found)))
-        beyond += bias[items]
-        total = torch.zeros(n_books).index_add_(0, items, beyond)
+        last = number == SWEEPS - 1
+        blocks = (Asked(block, is_chosen[rows] & last) for block, rows, _ in spans(shelves))
+        sums, each = np.zeros(n_books), []
+        for found in engine.map(unexplained, blocks, sweep):
+            sums[found.books] += found.sums
+            each.append(found.each)
+        total = torch.from_numpy(sums.astype(np.float32)) + count * bias
         full, bare = expect(total)
+        before = bias
         bias = (total + config.book_shrinkage * full.prior) / (count + config.book_shrinkage).clamp(min=1e-9)
-    histogram = torch.zeros(n_books, len(scale.values))
-    histogram.index_put_((items, torch.from_numpy(scale.steps(shelves.stars))), torch.ones(len(items)), accumulate=True)
+    items = torch.from_numpy(shelves.take(chosen).item_idx.astype(np.int64))
+    beyond = torch.from_numpy(np.concatenate(each)) + before[items]
     usual = histogram.sum(0) / histogram.sum()
     of_new = ContentPrior(
         known.basis,
@@ -212,13 +223,14 @@ def some_readers(lengths: np.ndarray, n_ratings: int, seed: int) -> np.ndarray:
     return np.sort(order[: max(enough, 1)])
 
 
-def some_of(shelves: Shelves, rows: Rows, n_ratings: int, seed: int) -> tuple[Shelves, Rows]:
-    """The shelves of some_readers, and their rows."""
-    chosen = some_readers(shelves.lengths, n_ratings, seed)
-    if len(chosen) == len(shelves):
-        return shelves, rows
-    theirs = np.repeat(np.isin(np.arange(len(shelves)), chosen), shelves.lengths)
-    return shelves.take(chosen), Rows(rows.beyond[torch.from_numpy(theirs)], rows.bare_prior)
+def histograms(shelves: Shelves, scale: Scale, n_books: int) -> np.ndarray:
+    """How often each book got each of the scale's S values, float32 [I, S]."""
+    n_values = len(scale.values)
+    counts = np.zeros(n_books * n_values, dtype=np.int64)
+    for block, _, _ in spans(shelves):  # so that nothing is as long as all ratings
+        places = block.item_idx.astype(np.int64) * n_values + scale.steps(block.stars)
+        np.add.at(counts, places, 1)
+    return counts.reshape(n_books, n_values).astype(np.float32)
 
 
 def training_rows(
@@ -239,8 +251,8 @@ def training_rows(
     bias = torch.where(new, prior, bias)
     shown = Shown(books, config, scale)
     base, numbers = np.empty(len(items), np.float32), np.empty((len(items), shown.width), np.float32)
-    blocks = (Drawn(block, *(part[at].clone() for part in (bias, prior, new, bare))) for block, at in spans(shelves))
-    for (_, at), found in zip(spans(shelves), engine.map(rows_shown, blocks, shown), strict=True):
+    blocks = (Drawn(block, *(part[at].clone() for part in (bias, prior, new, bare))) for block, _, at in spans(shelves))
+    for (_, _, at), found in zip(spans(shelves), engine.map(rows_shown, blocks, shown), strict=True):
         base[at], numbers[at] = found
     return torch.from_numpy(base), torch.from_numpy(numbers)
 
