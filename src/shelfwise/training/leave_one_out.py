@@ -65,15 +65,11 @@ class Asked:
 @dataclass(frozen=True)
 class Unexplained:
     """How far ratings lie beyond mean, book bias and what their reader's other ratings say, in stars: the sum of each
-    book that was rated (books, int32 [B], and sums, float64 [B]), and each rating of some readers, float32."""
+    book that was rated (books, int32 [B], and sums, float32 [B]), and each rating of some readers, float32."""
 
     books: Indices
-    sums: npt.NDArray[np.float64]
+    sums: Floats
     each: Floats
-
-    @property
-    def nbytes(self) -> int:
-        return self.books.nbytes + self.sums.nbytes + self.each.nbytes
 
 
 def unexplained(sweep: Sweep, asked: Asked) -> Unexplained:
@@ -89,7 +85,7 @@ def unexplained(sweep: Sweep, asked: Asked) -> Unexplained:
         level = level_of_others(shelves, sweep.config.kernel, residuals, sweep.scale)[:, 0]
         beyond = (residuals - level).numpy()
     books, place = np.unique(shelves.item_idx, return_inverse=True)
-    sums = np.bincount(place, beyond, len(books)).astype(np.float64)
+    sums = np.bincount(place, beyond, len(books)).astype(np.float32)
     return Unexplained(books, sums, beyond[np.repeat(asked.each_of, shelves.lengths)])
 
 
