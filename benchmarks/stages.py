@@ -98,10 +98,11 @@ def measure(data: str, *names: str) -> dict[str, float]:
         found["MSE"] = measure_stars(fitted.model, exam)
     with stage("rank"):
         found["NDCG@10"] = measure_lists(fitted.model, exam, exam.trained_idx())[1]["ndcg@10"]
-    with stage("baselines"):
-        give_back_memory()
-        for _ in baselines(prepared, exam, lab, names):
-            pass
+    if names:
+        with stage("baselines"):
+            give_back_memory()
+            for _ in baselines(prepared, exam, lab, names):
+                pass
     with stage("report"):
         measured = measure_beside_baselines(fitted, prepared, lab, beside=names)
         report = measured.report(audit, chosen.tried)
@@ -113,7 +114,8 @@ def measure(data: str, *names: str) -> dict[str, float]:
     found["ratings"] = float(len(prepared.ratings))
     for unit in ("s", "CPU s"):
         for name, stages in SUMS.items():
-            found[f"{name}, {unit}"] = sum(found[f"{one}, {unit}"] for one in stages)
+            if f"{stages[-1]}, {unit}" in found:
+                found[f"{name}, {unit}"] = sum(found[f"{one}, {unit}"] for one in stages)
     return found
 
 
@@ -126,13 +128,18 @@ def measured(data: str, n_books: int, rounds: int, names: Sequence[str]) -> dict
         return in_turn({data: lambda: in_own_process(__file__, "measure", name, *names)}, rounds)[data]
 
 
+def names_in(values: dict[str, list[float]]) -> list[str]:
+    """The stages and sums that were measured."""
+    return [name for name in (*STAGES, *SUMS) if f"{name}, s" in values]
+
+
 def table(found: dict[str, dict[str, list[float]]]) -> str:
     """Markdown, one row a stage."""
     lines = []
     for data, values in found.items():
         lines.append(f"\n| {data}: {values['ratings'][0]:,.0f} ratings | seconds | of processors | peak GiB |")
         lines.append("| --- | --- | --- | --- |")
-        for name in (*STAGES, *SUMS):
+        for name in names_in(values):
             memory = values["save, GiB" if name in SUMS else f"{name}, GiB"]
             cells = (values[f"{name}, s"], values[f"{name}, CPU s"], memory)
             lines.append(f"| {name} | {' | '.join(map(shown, cells))} |")
@@ -148,7 +155,7 @@ def slopes(found: dict[str, dict[str, list[float]]]) -> dict[str, float]:
     sizes = sorted((values for data, values in found.items() if data.isdigit()), key=lambda v: v["ratings"][0])
     if len(sizes) < 2:
         return {}
-    names = [*(f"{name}, {unit}" for name in (*STAGES, *SUMS) for unit in ("s", "CPU s")), "save, GiB"]
+    names = [*(f"{name}, {unit}" for name in names_in(sizes[0]) for unit in ("s", "CPU s")), "save, GiB"]
     more = math.log(sizes[-1]["ratings"][0] / sizes[0]["ratings"][0])
     return {name: math.log(median(sizes[-1][name]) / median(sizes[0][name])) / more for name in names}
 
@@ -161,15 +168,16 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     bars, lines = figure.subplots(1, 2)
     data, values = next(iter(found.items()))
-    bars.barh(STAGES[::-1], [median(values[f"{name}, s"]) for name in STAGES[::-1]])
+    stages = [name for name in names_in(values) if name in STAGES]
+    bars.barh(stages[::-1], [median(values[f"{name}, s"]) for name in stages[::-1]])
     bars.set(xlabel="seconds", title=data if not data.isdigit() else f"{int(data):,} simulated ratings")
-    for name in STAGES if len(sizes) > 1 else ():
+    for name in stages if len(sizes) > 1 else ():
         lines.loglog([n for n, _ in sizes], [median(one[f"{name}, s"]) for _, one in sizes], "o-", label=name)
     if len(sizes) > 1:
         lines.set(xlabel="ratings, simulated", ylabel="seconds")
         lines.legend(fontsize=8)
     else:
-        lines.barh(STAGES[::-1], [median(values[f"{name}, GiB"]) for name in STAGES[::-1]])
+        lines.barh(stages[::-1], [median(values[f"{name}, GiB"]) for name in stages[::-1]])
         lines.set(xlabel="peak memory until then, GiB")
     figure.savefig(path, dpi=120)
 
