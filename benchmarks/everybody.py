@@ -30,12 +30,15 @@ RULES = ("--first-unread", "--per-author", "1")
 
 
 def command(run: Path, *rules: str) -> dict[str, float]:
-    """The command as a user gives it: seconds from start to written file, and GiB."""
+    """The command as a user gives it: seconds from start to written file, and GiB: its own peak and, for each of its
+    processes, that of the largest."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["recommend", str(run), "--all", *rules, "--out", f"{folder}/lists.parquet"]
         program = (
-            "import sys, resource\nfrom shelfwise.cli import main\ntry:\n    main()\nfinally:\n"
-            "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage\nimport torch\n"
+            "from shelfwise.cli import main\nfrom shelfwise.everybody import MOST_WORKERS\ntry:\n    main()\nfinally:\n"
+            "    workers = min(torch.get_num_threads(), MOST_WORKERS)\n"
+            "    print(getrusage(RUSAGE_SELF).ru_maxrss + workers * getrusage(RUSAGE_CHILDREN).ru_maxrss)"
         )
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 
 from shelfwise.artifact import MANIFEST, read_manifest
 from shelfwise.data.files import atomic_write, output_errors
@@ -32,7 +33,8 @@ from shelfwise.recommender import Recommender
 from shelfwise.rules import Feedback, Rules, Shortfall
 from shelfwise.rules.plan import OnShort, ignore_short
 
-PART_READERS = 8 * RANK_BLOCK
+PART_READERS = 4 * RANK_BLOCK
+MOST_WORKERS = 4  # unless more are asked for: each holds the run, some 0.5 GiB with 10,000 books
 REQUEST = "lists.json"
 
 Span = tuple[int, int]  # readers of the run: the first, and the one after the last
@@ -74,6 +76,14 @@ def request_of(run: Path, recommender: Recommender, **asked: Any) -> Request:
     """The request for lists of a run that was read as `recommender`; `asked` by the names of Request."""
     run = run.resolve()
     return Request(str(run), _digest(run), len(recommender.run.readers), **asked)
+
+
+def usual_workers(request: Request) -> int:
+    """How many processes of this machine are at work: as many as PyTorch would take threads, and no more than help.
+
+    Most of what a list costs is too small for threads to share: two processes take four fifths of the time.
+    """
+    return min(torch.get_num_threads(), MOST_WORKERS, max(len(request.spans), 1))
 
 
 def lists_of_all(

@@ -74,7 +74,10 @@ OnEngine = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", min=1, help="Blocks of readers at work at a time. [default: 1; with ray all CPUs of the cluster]"
+        "--workers",
+        min=1,
+        help="Blocks of readers at work at a time. [default: 1, with --all as many as CPUs, at most 4; with "
+        "ray all CPUs of the cluster]",
     ),
 ]
 Address = Annotated[

@@ -17,7 +17,7 @@ from shelfwise.data.tables import need_column, read_table
 from shelfwise.data.vocabulary import Id
 from shelfwise.engine import open_engine
 from shelfwise.errors import UsageError
-from shelfwise.everybody import lists_of_all, load_recommender, request_of, write_lists
+from shelfwise.everybody import lists_of_all, load_recommender, request_of, usual_workers, write_lists
 from shelfwise.outside import OutsideRatings
 from shelfwise.recommender import Recommender
 from shelfwise.rules import Feedback, Shortfall
@@ -73,12 +73,13 @@ def recommend(
     marks = _read_feedback(recommender, feedback, ids)
     shorts: list[tuple[Id, Shortfall]] = []
     on_short: OnShort = lambda who, missing: shorts.append((who, missing))  # noqa: E731
-    in_blocks = everybody and (is_folder(out) or (engine, workers) != ("local", None))
     with ExitStack() as stack:
         on_progress = stack.enter_context(progress())
-        if in_blocks:
+        if everybody:
             asked = {"n": n, "order": order, "why": why, "rules": rules, "shelf": outside, "feedback": marks}
             request = request_of(run, recommender, **asked)
+            if engine == "local" and workers is None:
+                workers = usual_workers(request)
             at_work = stack.enter_context(open_engine(engine, workers, address))
             frames = lists_of_all(request, at_work, on_progress, on_short)
         elif group is not None and reader_ids is not None:
@@ -99,7 +100,7 @@ def recommend(
             )
         if out is None:
             frame = pl.concat(list(frames))
-        elif in_blocks and is_folder(out):
+        elif everybody and is_folder(out):
             n_rows = write_lists(request, out, at_work, on_progress, on_short)
         else:
             n_rows = write_frames(map(reasons_as_text, frames) if out.suffix == ".csv" else frames, out)

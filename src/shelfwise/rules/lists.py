@@ -31,15 +31,19 @@ class Basket:
 
     def take(self, book: int) -> bool:
         """Add a book and say so, unless the list is full or a cap is reached."""
-        if self.full or any(self._taken.get(group, 0) >= self._caps[group] for group in self._of(book)):
+        groups = self._of(book)
+        if self.full or any(self._taken.get(group, 0) >= self._caps[group] for group in groups):
             return False
-        self.add(book)
+        self._put(book, groups)
         return True
 
     def add(self, book: int) -> None:
         """Add a book whatever the caps; it counts in them."""
+        self._put(book, self._of(book))
+
+    def _put(self, book: int, groups: list[int]) -> None:
         self.books.append(book)
-        for group in self._of(book):
+        for group in groups:
             self._taken[group] = self._taken.get(group, 0) + 1
 
     def _of(self, book: int) -> list[int]:
