@@ -91,11 +91,12 @@ def content_digest(path: Place, known: Mapping[Place, str] | None = None) -> str
     Of a folder it is that of its files' digests in ascending order, so that names do not matter.
     known  digests of files that need not be read again
     """
-    known = known or {}
-    if path.is_dir():
-        digests = sorted(content_digest(part, known) for part in parts_of(path))
-        return hashlib.sha256("".join(digests).encode()).hexdigest()
-    return known.get(path) or hashlib.sha256(read_bytes(path)).hexdigest()
+    digests = sorted((known or {}).get(part) or _file_digest(part) for part in parts_of(path))
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
+
+
+def _file_digest(path: Place) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def read_table(path: Place, *, text: tuple[str, ...] = (), all_text: bool = False) -> pl.DataFrame:
