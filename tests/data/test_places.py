@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from tiny_world import Row, rows_of_a_world, write_ratings, write_world
 
 from shelfwise.cli import main
+from shelfwise.data import places
 from shelfwise.data.audit import Audit, audit
 from shelfwise.data.audit_parts import audit_parts
 from shelfwise.data.places import Remote, at_hand, place_of
@@ -298,3 +299,10 @@ def test_nothing_imports_fsspec_but_a_url() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_what_users_set_in_fsspec_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fsspec.config, "conf", {})
+    assert places._store("s3://bucket")[0].config_kwargs == {"retries": {"max_attempts": 1}}
+    monkeypatch.setattr(fsspec.config, "conf", {"s3": {"config_kwargs": {"read_timeout": 99}}})
+    assert places._store("s3://bucket")[0].config_kwargs == {"read_timeout": 99}
