@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -58,12 +59,32 @@ def test_a_store_that_changed_is_seen_as_it_is(s3: str, tmp_path: Path) -> None:
     url = upload(folder, "s3://changing/w")
     before = load_dataset(url)
     (folder / "ratings" / "0.csv").unlink()
-    fsspec.filesystem("s3").rm("changing/w/ratings/0.csv")
-    fsspec.filesystem("s3").rm("changing/w/tags.csv")
+    somebody = fsspec.filesystem("s3", skip_instance_cache=True)  # else, of whose doings our driver knows nothing
+    somebody.rm(["changing/w/ratings/0.csv", "changing/w/tags.csv"])
     (folder / "tags.csv").unlink()
     after, there = load_dataset(url), load_dataset(folder)
     assert after.ratings.frame.equals(there.ratings.frame)
     assert after.fingerprint == there.fingerprint != before.fingerprint
+
+
+def test_a_folder_is_listed_and_a_file_fetched_no_more_often_than_it_must(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import s3fs
+
+    url, asked = upload(in_parts(tmp_path / "w", ROWS), "s3://counted/w"), Counter[str]()
+    call = s3fs.S3FileSystem._call_s3
+
+    async def counted(self: object, method: str, *more: object, **named: object) -> object:
+        asked[method] += 1
+        return await call(self, method, *more, **named)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    for attempt in (lambda: load_dataset(url), lambda: audit_parts(url, HERE)):
+        asked.clear()
+        attempt()
+        assert asked["head_object"] <= 1
+        assert asked["get_object"] == 2 * 5  # books, tags and three parts
 
 
 def test_a_part_larger_than_a_request_is_read_whole(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ remote one, and no process holds more than one at a time. Nothing but this file 
 
 from __future__ import annotations
 
+import copy
 import errno
 import re
 import tempfile
@@ -74,11 +75,11 @@ class Remote:
             found = store.find(path, detail=True)
             return [name[len(path) :].lstrip("/") for name, about in found.items() if about["type"] == "file"]
 
-    def copy_to(self, copy: Path) -> None:
+    def copy_to(self, local: Path) -> None:
         """Raises MissingDataError where there is no such file, OutputError where the disk is full."""
         with _answers(self.url):
             store, path = _store(self.url)
-            store.get_file(path, str(copy))
+            store.get_file(path, str(local))
 
     def _kind(self) -> str | None:
         with _answers(self.url):
@@ -128,12 +129,12 @@ def at_hand(place: Place) -> Iterator[Path]:
         yield place
         return
     with tempfile.TemporaryDirectory(prefix="shelfwise-", ignore_cleanup_errors=True) as folder:
-        copy = Path(folder) / place.name
-        place.copy_to(copy)
+        local = Path(folder) / place.name
+        place.copy_to(local)
         try:
-            yield copy
+            yield local
         except ShelfwiseError as error:
-            words = (text.replace(str(copy), str(place)) for text in (error.message, error.hint))
+            words = (text.replace(str(local), str(place)) for text in (error.message, error.hint))
             raise type(error)(next(words), hint=next(words)) from error
 
 
@@ -150,7 +151,8 @@ def _store(url: str) -> tuple[Any, str]:
     if protocol not in fsspec.available_protocols():
         raise UsageError(f"{url}: fsspec knows no {protocol}://", hint="such as s3://bucket/folder, gs:// or abfs://")
     own = fsspec.config.conf.get(protocol, {})
-    settings = {name: value for name, value in PATIENCE.get(protocol, {}).items() if name not in own}
+    ours = copy.deepcopy(PATIENCE.get(protocol, {}))  # botocore writes into it
+    settings = {name: value for name, value in ours.items() if name not in own}
     try:
         store, path = fsspec.url_to_fs(url, **settings)
     except ImportError as error:
