@@ -287,6 +287,16 @@ def test_the_commands_take_a_url(
         runs.append(json.loads((out / "manifest.json").read_text()))
     assert runs[0]["data"] == runs[1]["data"]
     assert runs[0]["report"]["audit"] == runs[1]["report"]["audit"]
+    words = ("recommend", str(tmp_path / "there"), "--all", "--out", "memory://lists")
+    with suppress(json.JSONDecodeError):  # as it prints nothing
+        call(*words)
+    parts = [name for name in Remote("memory://lists").below() if name.endswith(".parquet")]
+    with at_hand(Remote("memory://lists") / parts[0]) as part:
+        assert pl.read_parquet(part)["user_id"].n_unique() == 40
+    monkeypatch.setattr(sys, "argv", ["shelfwise", *words[:2], "--reader", "1", "--out", "memory://lists"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
     held = [{name: digest for name, digest in run["files"].items() if not name.startswith("report")} for run in runs]
     assert held[0] == held[1]
 

@@ -1,7 +1,8 @@
 """Where data lies: a path of this machine, or a URL that fsspec understands (s3://bucket/folder).
 
 A file behind a URL is copied to a temporary file, read there, and the copy is gone: whatever reads a local file reads a
-remote one, and no process holds more than one at a time. Nothing but this file imports fsspec, and only for a URL.
+remote one, and no process holds more than one at a time. What is written goes the other way. Nothing but this file
+imports fsspec, and only for a URL.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from shelfwise.data.files import atomic_write, output_errors
 from shelfwise.errors import FetchError, MissingDataError, OutputError, ShelfwiseError, UsageError
 
 INSTALL = "install it: pip install 'shelfwise[remote]' (S3; for other stores their own: gcsfs, adlfs, ...)"
@@ -89,6 +91,12 @@ class Remote:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
+    def put(self, local: Path) -> None:
+        """Put a file here: whole or not at all, where the store is an object store. Raises OutputError."""
+        with _answers(self.url, "written", OutputError):
+            store, path = _store(self.url)
+            store.put_file(str(local), path)
+
 
 Place = Path | Remote
 
@@ -138,6 +146,23 @@ def at_hand(place: Place) -> Iterator[Path]:
             raise type(error)(next(words), hint=next(words)) from error
 
 
+@contextmanager
+def written(place: Place) -> Iterator[Path]:
+    """Yield a temporary path; on success what was written there is at the place, on any error nothing is.
+
+    Raises OutputError.
+    """
+    if isinstance(place, Path):
+        with atomic_write(place) as temporary:
+            yield temporary
+        return
+    with tempfile.TemporaryDirectory(prefix="shelfwise-", ignore_cleanup_errors=True) as folder:
+        local = Path(folder) / place.name
+        with output_errors(local):
+            yield local
+        place.put(local)
+
+
 def _store(url: str) -> tuple[Any, str]:
     """The file system behind a URL, kept by fsspec for the next call, and the path in it.
 
@@ -161,7 +186,7 @@ def _store(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _answers(url: str) -> Iterator[None]:
+def _answers(url: str, done: str = "read", kind: type[ShelfwiseError] = FetchError) -> Iterator[None]:
     """What a driver raises, in our words; it may be anything, as each has errors of its own."""
     try:
         yield
@@ -170,9 +195,9 @@ def _answers(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise MissingDataError(f"no such file: {url}", hint="check the URL") from error
     except PermissionError as error:
-        raise FetchError(
-            f"{url} cannot be read: not permitted ({_told(error)})",
-            hint="check the credentials of this machine, which must allow to list and read there (docs/data.md)",
+        raise kind(
+            f"{url} cannot be {done}: not permitted ({_told(error)})",
+            hint="check what the credentials of this machine allow there (docs/data.md)",
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -180,8 +205,8 @@ def _answers(url: str) -> Iterator[None]:
                 f"the disk is full: no room for a copy of {url} in {tempfile.gettempdir()}",
                 hint="free some space, or name another folder by TMPDIR",
             ) from error
-        raise FetchError(
-            f"{url} cannot be read: {_told(error)}",
+        raise kind(
+            f"{url} cannot be {done}: {_told(error)}",
             hint="check the connection, the address of the store and the credentials of this machine (docs/data.md)",
         ) from error
 
