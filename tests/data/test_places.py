@@ -214,6 +214,7 @@ def test_what_is_to_be_installed_is_told(missing: str, said: str, monkeypatch: p
     ("url", "shown"),
     [
         ("sftp://ann:sesame@host/w", "sftp://host/w"),
+        ("s3://OPEN:ses/sesame@me@bucket/w", "s3://bucket/w"),
         ("https://host/ratings.csv?X-Amz-Signature=sesame", "https://host/ratings.csv"),
     ],
 )
@@ -225,6 +226,7 @@ def test_a_url_with_a_secret_is_refused_without_telling_it(url: str, shown: str)
 
 def test_what_is_a_url_and_what_a_path() -> None:
     assert place_of("s3://bucket/a b/#1?/") == Remote("s3://bucket/a b/#1?")
+    assert place_of("sftp://host:22/a@b") == Remote("sftp://host:22/a@b")
     assert place_of("abfs://box@account.dfs.core.windows.net/w").name == "w"
     for name in ("data/w", "/data/w", "C:\\data", "c:/data", "w", ".", "a://", "simplecache::s3://b"):
         assert place_of(name) == Path(name)

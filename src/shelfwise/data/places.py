@@ -22,7 +22,8 @@ from shelfwise.errors import FetchError, MissingDataError, OutputError, Shelfwis
 
 INSTALL = "install it: pip install 'shelfwise[remote]' (S3; for other stores their own: gcsfs, adlfs, ...)"
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://(.*)", re.IGNORECASE | re.DOTALL)
-SECRETS = re.compile(r"(?<=://)[^/@\s\"']+@|\?[^\s\"']+")  # in a URL: who asks, by what password or signature
+LOGIN = re.compile(r"[^/@]*:(?!\d+(?:/|$)).*@")  # user:password@, where host:port is none; passwords may hold / and @
+SECRETS = re.compile(r"(?<=://)[^\s\"']+@|\?[^\s\"']+")  # in what a driver says of a URL: a login, a signature
 # Of a driver that would wait for six minutes; what users set in fsspec themselves goes first.
 PATIENCE: dict[str, dict[str, Any]] = {
     "s3": {"config_kwargs": {"retries": {"max_attempts": 1}}},  # below the five that s3fs makes
@@ -110,11 +111,11 @@ def place_of(name: str | Place) -> Place:
     if not found:
         return name if isinstance(name, Remote) else Path(name).expanduser()
     protocol, rest = found[1].lower(), found[2].rstrip("/")
-    user, at, _ = rest.partition("/")[0].rpartition("@")
-    if (at and ":" in user) or (protocol in ("http", "https") and "?" in rest):
-        shown = SECRETS.sub("", f"{protocol}://{rest}")
+    login = LOGIN.match(rest)
+    if login or (protocol in ("http", "https") and "?" in rest):
+        shown = rest[login.end() :] if login else rest.partition("?")[0]
         raise UsageError(
-            f"a password or signature in the URL {shown}, which runs and logs would keep",
+            f"a password or signature in the URL {protocol}://{shown}, which runs and logs would keep",
             hint="give it to the driver, by its environment variables or files (docs/data.md)",
         )
     return Remote(f"{protocol}://{rest}")
@@ -142,8 +143,8 @@ def at_hand(place: Place) -> Iterator[Path]:
         try:
             yield local
         except ShelfwiseError as error:
-            words = (text.replace(str(local), str(place)) for text in (error.message, error.hint))
-            raise type(error)(next(words), hint=next(words)) from error
+            message, hint = (text.replace(str(local), str(place)) for text in (error.message, error.hint))
+            raise type(error)(message, hint=hint) from error
 
 
 @contextmanager
