@@ -34,7 +34,7 @@ def use_store(patch: pytest.MonkeyPatch, url: str, secret: str = "sesame") -> No
 
 @contextmanager
 def s3_store() -> Iterator[str]:
-    """The URL of an empty store."""
+    """The URL of a store; it keeps what an earlier one of this process held."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)

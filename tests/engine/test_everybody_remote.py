@@ -31,6 +31,7 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         (tmp_path / "mine" / "letter.txt").write_text("dear reader")
         upload(tmp_path / "mine", "s3://out/mine")
         yield url
+        fsspec.filesystem("s3", skip_instance_cache=True).rm("out", recursive=True)
 
 
 def held() -> dict[str, bytes]:
@@ -92,5 +93,6 @@ def test_a_part_that_cannot_be_put_is_an_error(s3: str, run: Path, monkeypatch: 
         with pytest.raises(OutputError, match=rf"^{LISTS}/part-00002\.parquet cannot be written: not permitted"):
             write_lists(asked(run), LISTS, HERE)
     assert sorted(held()) == ["lists.json", "part-00000.parquet", "part-00001.parquet"]
+    s3fs.S3FileSystem.clear_instance_cache()  # what was made meanwhile keeps the method
     write_lists(asked(run), LISTS, HERE)
     assert_frame_equal(read_parts(), at_once(run))
