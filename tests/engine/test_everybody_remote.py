@@ -12,9 +12,10 @@ import pytest
 from polars.testing import assert_frame_equal
 from store import s3_store, upload, use_store
 from test_everybody import Breaks, asked, at_once, run
+from test_everybody import read_parts as read_folder
 
 from shelfwise.data.places import Remote
-from shelfwise.engine import HERE, open_engine
+from shelfwise.engine import HERE, Engine, open_engine
 from shelfwise.errors import EngineError, MissingDataError, OutputError, RunExistsError
 from shelfwise.everybody import write_lists
 
@@ -96,3 +97,10 @@ def test_a_part_that_cannot_be_put_is_an_error(s3: str, run: Path, monkeypatch: 
     s3fs.S3FileSystem.clear_instance_cache()  # what was made meanwhile keeps the method
     write_lists(asked(run), LISTS, HERE)
     assert_frame_equal(read_parts(), at_once(run))
+
+
+@pytest.mark.xdist_group("ray")
+def test_workers_of_a_cluster_write_to_a_url(ray_engine: Engine, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    write_lists(asked(run, n=3), Remote(f"{tmp_path.as_uri()}/lists"), ray_engine)
+    assert_frame_equal(read_folder(tmp_path / "lists"), at_once(run, n=3))
