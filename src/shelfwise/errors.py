@@ -11,7 +11,7 @@
     │   ├── DuplicateError      repeated reader-book pairs where none are allowed
     │   ├── UnknownBookError    ratings of books that the catalogue does not hold, where that is fatal
     │   └── AmbiguousIdsError   book ids could be read in two id spaces
-    ├── FetchError          a download failed: offline, interrupted, wrong content
+    ├── FetchError          a download or an object store failed: offline, not permitted, interrupted, wrong content
     ├── EngineError         the processes or machines that work is spread over: not there, not reached, lost
     ├── FitError            a model cannot be fitted: no ratings, a loss that is not finite
     ├── StoppedError        training was stopped by SIGTERM; it can go on

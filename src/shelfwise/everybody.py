@@ -3,8 +3,9 @@
     lists.json            what was asked for, and at the end the rows of each part
     part-00000.parquet    the lists of the first PART_READERS readers of the run, and so on
 
-A part is written beside its place and renamed, so it is there whole or not at all; it is always the same readers'. What
-was broken off goes on with the same call: parts that are there are kept, so that no reader is missing or there twice.
+A part is there whole or not at all: written beside its place and renamed, or put into an object store in one go; it is
+always the same readers'. What was broken off goes on with the same call: parts that are there are kept, so that no
+reader is missing or there twice.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,10 +23,11 @@ import polars as pl
 import torch
 
 from shelfwise.artifact import MANIFEST, read_manifest
-from shelfwise.data.files import atomic_write, output_errors
+from shelfwise.data.files import output_errors
+from shelfwise.data.places import Place, Remote, at_hand, files_below, written
 from shelfwise.data.vocabulary import Id
 from shelfwise.engine import Engine
-from shelfwise.errors import EngineError, RunExistsError
+from shelfwise.errors import EngineError, MissingDataError, RunExistsError
 from shelfwise.models.blocks import RANK_BLOCK
 from shelfwise.models.contract import Progress, silent
 from shelfwise.outside import OutsideRatings
@@ -98,25 +100,30 @@ def lists_of_all(
 
 
 def write_lists(
-    request: Request, folder: Path, engine: Engine, on_progress: Progress = silent, on_short: OnShort = ignore_short
+    request: Request, folder: Place, engine: Engine, on_progress: Progress = silent, on_short: OnShort = ignore_short
 ) -> int:
     """Write the parts that are not in `folder` yet; returns the rows of all. on_short hears of the new parts only.
 
-    Raises RunExistsError where the folder holds something else, OutputError, EngineError.
+    Raises RunExistsError where the folder holds something else, OutputError, EngineError, FetchError.
     """
-    folder = folder.resolve()
+    if isinstance(folder, Path):
+        folder = folder.resolve()
     known = _asked(request)
     _claim(folder, known)
-    missing = [span for span in request.spans if not (folder / request.name(span)).exists()]
+    there = set(files_below(folder))
+    missing = [span for span in request.spans if request.name(span) not in there]
+    rows = {name: _rows(folder / name) for name in map(request.name, request.spans) if name in there}
     done = request.n_readers - sum(stop - start for start, stop in missing)
-    for span, shorts in zip(missing, engine.map(_write_part, missing, (request, str(folder))), strict=True):
+    for span, (n_rows, shorts) in zip(missing, engine.map(_write_part, missing, (request, folder)), strict=True):
+        rows[request.name(span)] = n_rows
         for who, short in shorts:
             on_short(who, short)
         done += span[1] - span[0]
         on_progress("recommend", done, request.n_readers)
-    rows = {request.name(span): _rows(folder / request.name(span)) for span in request.spans}
-    for leftover in folder.glob(".part-*.tmp"):  # of workers that were killed
-        leftover.unlink(missing_ok=True)
+    _assert_there(folder, rows)
+    if isinstance(folder, Path):
+        for leftover in folder.glob(".part-*.tmp"):  # of workers that were killed
+            leftover.unlink(missing_ok=True)
     _write_json(folder / REQUEST, {**known, "parts": rows})
     return sum(rows.values())
 
@@ -137,13 +144,13 @@ def _lists(request: Request, span: Span) -> tuple[pl.DataFrame, Shorts]:
     return pl.concat(list(frames)), shorts
 
 
-def _write_part(shared: tuple[Request, str], span: Span) -> Shorts:
-    """Write a part; returns which of its lists are short."""
+def _write_part(shared: tuple[Request, Place], span: Span) -> tuple[int, Shorts]:
+    """Write a part; returns its rows, and which of its lists are short."""
     request, folder = shared
     frame, shorts = _lists(request, span)
-    with atomic_write(Path(folder) / request.name(span)) as temporary:
+    with written(folder / request.name(span)) as temporary:
         frame.write_parquet(temporary)
-    return shorts
+    return len(frame), shorts
 
 
 @lru_cache(maxsize=1)
@@ -188,19 +195,21 @@ def _asked(request: Request) -> dict[str, Any]:
     }
 
 
-def _claim(folder: Path, asked: dict[str, Any]) -> None:
-    """Make the folder one of these lists, or go on with it. Raises RunExistsError, OutputError."""
+def _claim(folder: Place, asked: dict[str, Any]) -> None:
+    """Make the folder one of these lists, or go on with it. Raises RunExistsError, OutputError, FetchError."""
     try:
-        there = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        with at_hand(folder / REQUEST) as here:
+            there = json.loads(here.read_text(encoding="utf-8"))
+    except (FileNotFoundError, MissingDataError):
         there = None
     except (OSError, ValueError) as error:
         raise RunExistsError(f"{folder / REQUEST} cannot be read: {error}", hint="choose another folder") from error
     if there is None:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.below() if isinstance(folder, Remote) else _taken(folder):
             raise RunExistsError(f"{folder} holds something else", hint="choose another folder for the lists")
-        with output_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(folder, Path):
+            with output_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / REQUEST, asked)
     elif not isinstance(there, dict) or {name: there.get(name) for name in asked} != asked:
         raise RunExistsError(
@@ -208,15 +217,26 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
         )
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_write(path) as temporary:
+def _taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
+def _write_json(path: Place, content: dict[str, Any]) -> None:
+    with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _rows(part: Path) -> int:
-    """Rows of a part. Raises EngineError where a worker wrote it to a folder that is not this one."""
-    if not part.exists():
-        raise EngineError(
-            f"{part} is not there, though a worker wrote it", hint="choose a folder that all machines share"
-        )
-    return int(pl.scan_parquet(part, glob=False).select(pl.len()).collect().item())
+def _assert_there(folder: Place, names: Iterable[str]) -> None:
+    """Raise EngineError where a worker wrote a part to a folder that is not this one."""
+    there = set(files_below(folder))
+    for name in names:
+        if name not in there:
+            raise EngineError(
+                f"{folder / name} is not there, though a worker wrote it",
+                hint="choose a folder that all machines share",
+            )
+
+
+def _rows(part: Place) -> int:
+    with at_hand(part) as here:
+        return int(pl.scan_parquet(here, glob=False).select(pl.len()).collect().item())

@@ -16,7 +16,10 @@ from shelfwise.recommender import Recommender
 
 Data = Annotated[
     str,
-    typer.Argument(metavar="DATA", help="A folder, a ratings file, a name below SHELFWISE_DATA or data/, or 'sample'."),
+    typer.Argument(
+        metavar="DATA",
+        help="A folder, a ratings file, a URL (s3://bucket/folder), a name below SHELFWISE_DATA or data/, or 'sample'.",
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

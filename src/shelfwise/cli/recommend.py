@@ -12,6 +12,7 @@ import typer
 from shelfwise.cli import options, rule_options
 from shelfwise.cli.console import print_frame, progress, reasons_as_text, say, write_frames
 from shelfwise.data.ids import IdSpace
+from shelfwise.data.places import Place, Remote, place_of
 from shelfwise.data.ratings import READER_NAMES, id_column
 from shelfwise.data.tables import need_column, read_table
 from shelfwise.data.vocabulary import Id
@@ -24,11 +25,12 @@ from shelfwise.rules import Feedback, Shortfall
 from shelfwise.rules.plan import OnShort
 
 ListsOut = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--out",
-        help="Write to this .csv or .parquet file instead of stdout; with --all also to a folder, in parts, where what "
-        "was broken off goes on.",
+        metavar="PLACE",
+        help="Write to this .csv or .parquet file instead of stdout; with --all also to a folder, or a URL of one "
+        "(s3://bucket/lists), in parts, where what was broken off goes on.",
     ),
 ]
 
@@ -66,6 +68,9 @@ def recommend(
         raise UsageError("who is in the group?", hint="name its members with --readers F or --shelf RATINGS.csv")
     if (engine, workers) != ("local", None) and not everybody:
         raise UsageError("--engine and --workers go with --all", hint="add --all, or leave them out")
+    place = None if out is None else place_of(out)
+    if isinstance(place, Remote) and not (everybody and is_folder(place)):
+        raise UsageError(f"{out} is a URL, which takes lists in parts alone", hint="add --all, and name a folder there")
     recommender = load_recommender(run, order)
     outside = options.read_shelf(recommender, shelf, ids)
     reader_ids = None if everybody else _reader_ids(reader, readers, recommender, outside)
@@ -78,8 +83,7 @@ def recommend(
         if everybody:
             asked = {"n": n, "order": order, "why": why, "rules": rules, "shelf": outside, "feedback": marks}
             request = request_of(run, recommender, **asked)
-            if engine == "local" and workers is None:
-                workers = usual_workers(request)
+            workers = usual_workers(request) if (engine, workers) == ("local", None) else workers
             at_work = stack.enter_context(open_engine(engine, workers, address))
             frames = lists_of_all(request, at_work, on_progress, on_short)
         elif group is not None and reader_ids is not None:
@@ -98,22 +102,22 @@ def recommend(
                 on_progress=on_progress,
                 on_short=on_short,
             )
-        if out is None:
+        if place is None:
             frame = pl.concat(list(frames))
-        elif everybody and is_folder(out):
-            n_rows = write_lists(request, out, at_work, on_progress, on_short)
-        else:
-            n_rows = write_frames(map(reasons_as_text, frames) if out.suffix == ".csv" else frames, out)
+        elif everybody and is_folder(place):
+            n_rows = write_lists(request, place, at_work, on_progress, on_short)
+        elif isinstance(place, Path):
+            n_rows = write_frames(map(reasons_as_text, frames) if place.suffix == ".csv" else frames, place)
     rule_options.say_short(shorts)
-    if out is not None:
-        say(f"wrote {n_rows:,} rows to {out}")
+    if place is not None:
+        say(f"wrote {n_rows:,} rows to {place}")
     else:
         print_frame(frame if as_json else reasons_as_text(frame), as_json=as_json)
 
 
-def is_folder(out: Path | None) -> bool:
+def is_folder(out: Place | None) -> bool:
     """Whether lists for everybody are to be written in parts."""
-    return out is not None and (out.is_dir() or not out.suffix)
+    return out is not None and (not out.suffixes or (isinstance(out, Path) and out.is_dir()))
 
 
 def _reader_ids(

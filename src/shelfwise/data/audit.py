@@ -66,12 +66,13 @@ class Audit(Config):
 class Counts:
     """What is counted of some readers' ratings; those of other readers add up with them.
 
-    rows         of Cleaning, and n_out_of_scale
-    stars        how often each value occurs among the ratings kept
-    readers      ids in ascending order; per_reader int64 [U], ratings of each
-    per_book     int64 [P, I], ratings of each book in each part (data.split), in train where there is no split
-    shared       ratings whose reader has another book of the same series, author
-    new_readers  test ratings of readers who are not in train
+    rows           of Cleaning, and n_out_of_scale
+    unknown_books  ids that are not in the catalogue, the first ten by their text
+    stars          how often each value occurs among the ratings kept
+    readers        ids in ascending order; per_reader int64 [U], ratings of each
+    per_book       int64 [P, I], ratings of each book in each part (data.split), in train where there is no split
+    shared         ratings whose reader has another book of the same series, author
+    new_readers    test ratings of readers who are not in train
     """
 
     rows: dict[str, int]
@@ -96,7 +97,7 @@ def count(table: RatingsTable, ratings: Ratings, cleaning: Cleaning, parts: Part
     train, test = ratings.user_idx[part == TRAIN], ratings.user_idx[part == TEST]
     return Counts(
         rows={name: getattr(cleaning, name) for name in names} | {"n_out_of_scale": out_of_scale},
-        unknown_books=cleaning.unknown_books,
+        unknown_books=_unknown_books(table) if cleaning.n_unknown_book_rows else [],
         stars=dict(zip(values.tolist(), counts.tolist(), strict=True)),
         readers=ratings.readers.ids.filter(pl.Series(per_reader > 0)),
         per_reader=per_reader[per_reader > 0],
@@ -138,7 +139,7 @@ def audit_of_counts(data: DataSet, counts: Counts, duplicates: Duplicates, *, sp
         n_books_rated=len(rated),
         density=n_ratings / (len(counts.per_reader) * n_books),
         stars={f"{value:g}": n for value, n in sorted(counts.stars.items())},
-        mean_stars=sum(value * n for value, n in counts.stars.items()) / n_ratings,
+        mean_stars=sum(value * n for value, n in sorted(counts.stars.items())) / n_ratings,
         ratings_per_reader=_quantiles(counts.per_reader),
         ratings_per_book=_quantiles(rated),
         n_single_rating_readers=int((counts.per_reader == 1).sum()),
@@ -152,6 +153,13 @@ def audit_of_counts(data: DataSet, counts: Counts, duplicates: Duplicates, *, sp
         n_unknown_event_rows=0 if events is None else events["book_id"].null_count(),
         **_part_counts(counts, split=split),
     )
+
+
+def _unknown_books(table: RatingsTable) -> list[str]:
+    """By their text and not by row: rows have another order where the same ratings lie in several files."""
+    rows = table.frame.select("raw_book_id", "stars").filter(table.frame["book_id"].is_null())
+    ids = rows["raw_book_id"].filter(pl.Series(table.scale.contains(rows["stars"].to_numpy())))
+    return ids.unique().cast(pl.String).sort().head(10).to_list()
 
 
 def _part_counts(counts: Counts, *, split: bool) -> dict[str, object]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -17,11 +16,12 @@ import polars as pl
 from shelfwise.data.audit import Audit, Counts, audit_of_counts, count
 from shelfwise.data.catalogue import Catalogue, catalogue_of_ids
 from shelfwise.data.ids import IdSpace, detect_id_space, to_catalogue_ids
+from shelfwise.data.places import Place, at_hand
 from shelfwise.data.ratings import Columns, Duplicates, RatingsTable, clean, read_part
 from shelfwise.data.scale import Scale, fitting_scale
-from shelfwise.data.sources import load_without_ratings
+from shelfwise.data.sources import fingerprint, load_without_ratings
 from shelfwise.data.split import RandomSplit, by_pairs
-from shelfwise.data.tables import content_digest, joined_digest, parts_of
+from shelfwise.data.tables import content_digest, parts_of
 from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.engine import Engine
 from shelfwise.errors import FormatError
@@ -50,10 +50,10 @@ class Reading:
 
 
 def audit_parts(
-    name: str | Path,
+    name: str | Place,
     engine: Engine,
     *,
-    catalogue: str | Path | None = None,
+    catalogue: str | Place | None = None,
     columns: Columns | None = None,
     scale: Scale | None = None,
     ids: IdSpace | None = None,
@@ -63,7 +63,8 @@ def audit_parts(
 
     Raises DataError, and FormatError where a reader stands in two files.
     """
-    data, folder = load_without_ratings(name, catalogue)
+    data, all_files = load_without_ratings(name, catalogue)
+    folder = data.ratings.path
     files, columns = parts_of(folder), columns or Columns()
     peeked = list(engine.map(_peek, files, columns))
     books = _union(one.books for one in peeked)
@@ -73,19 +74,20 @@ def audit_parts(
     reading = Reading(known, columns, scale, ids or detect_id_space(books, known, str(folder)), duplicates)
     counts = _add(list(engine.map(_count, files, reading)), files)
     table = RatingsTable(pl.DataFrame(), folder, scale, reading.ids)
-    digest = joined_digest([data.fingerprint, *(one.digest for one in peeked)])
+    digest = fingerprint(all_files, {file: one.digest for file, one in zip(files, peeked, strict=True)})
     data = replace(data, catalogue=known, ratings=table, fingerprint=digest)
     return audit_of_counts(data, counts, duplicates, split=counts.per_reader.sum() > FEW)
 
 
-def _peek(columns: Columns, file: Path) -> Peeked:
-    frame = read_part(file, columns)
+def _peek(columns: Columns, file: Place) -> Peeked:
+    with at_hand(file) as here:
+        frame, digest = read_part(here, columns), content_digest(here)
     values, n = frame["stars"].value_counts(name="n").get_columns()
     stars = Counter(dict(zip(values.to_list(), n.to_list(), strict=True)))
-    return Peeked(stars, frame["raw_book_id"].unique(), content_digest(file))
+    return Peeked(stars, frame["raw_book_id"].unique(), digest)
 
 
-def _count(reading: Reading, file: Path) -> Counts:
+def _count(reading: Reading, file: Place) -> Counts:
     frame = read_part(file, reading.columns)
     book_ids, _ = to_catalogue_ids(frame["raw_book_id"], reading.catalogue, reading.ids, str(file))
     table = RatingsTable(frame.insert_column(1, book_ids), file, reading.scale, reading.ids)
@@ -93,7 +95,7 @@ def _count(reading: Reading, file: Path) -> Counts:
     return count(table, kept, cleaning, by_pairs(kept, RandomSplit()), reading.catalogue)
 
 
-def _add(counts: list[Counts], files: list[Path]) -> Counts:
+def _add(counts: list[Counts], files: list[Place]) -> Counts:
     """The counts of all files. Raises FormatError for a reader who stands in two of them."""
     readers = _union(one.readers for one in counts)
     if len(readers) != sum(len(one.readers) for one in counts):
@@ -108,7 +110,7 @@ def _add(counts: list[Counts], files: list[Path]) -> Counts:
             seen.update(mine)
     return Counts(
         rows={name: sum(one.rows[name] for one in counts) for name in counts[0].rows},
-        unknown_books=list(dict.fromkeys(book for one in counts for book in one.unknown_books))[:10],
+        unknown_books=sorted({book for one in counts for book in one.unknown_books})[:10],
         stars=dict(sum((Counter(one.stars) for one in counts), Counter[float]())),
         readers=readers,
         per_reader=np.concatenate([one.per_reader for one in counts]),

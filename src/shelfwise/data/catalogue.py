@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from shelfwise.data.isbn import isbn13_to_10, repair_isbn
+from shelfwise.data.places import Place
 from shelfwise.data.tables import need_column, pick_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import BadValueError, FormatError
@@ -146,7 +146,7 @@ def catalogue_of_ids(book_ids: pl.Series) -> Catalogue:
     return Catalogue(pl.DataFrame({"book_id": ids}).with_columns(columns), empty_tags())
 
 
-def build_catalogue(raw: pl.DataFrame, path: Path, names: dict[str, str] | None = None) -> pl.DataFrame:
+def build_catalogue(raw: pl.DataFrame, path: Place, names: dict[str, str] | None = None) -> pl.DataFrame:
     """Books in fixed columns, ascending by id, from a table with all-text columns.
 
     `names` says which column of `raw` to take for a field, instead of BOOK_NAMES. Lists of authors

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import polars as pl
 
 from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
+from shelfwise.data.places import Place
 from shelfwise.data.scale import Scale, guess_scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.data.tables import need_column, numbers, parts_of, pick_column, present, read_table
@@ -46,13 +46,13 @@ class RatingsTable:
 
     frame   user_id, book_id (catalogue's; null if unknown), raw_book_id, stars (Float32),
             time where there is one (Float64, seconds since 1970, or the number as given)
-    path    the file
+    path    the file, or the folder of its parts
     scale   given, or guessed from the values
     ids     the id space the book ids were in
     """
 
     frame: pl.DataFrame
-    path: Path
+    path: Place
     scale: Scale
     ids: IdSpace
 
@@ -130,7 +130,7 @@ class Cleaning:
 
 
 def read_ratings(
-    path: Path,
+    path: Place,
     catalogue: Catalogue | None,
     *,
     columns: Columns | None = None,
@@ -157,7 +157,7 @@ def read_ratings(
     return RatingsTable(frame, path, scale or guess_scale(frame["stars"]), space)
 
 
-def read_part(path: Path, columns: Columns) -> pl.DataFrame:
+def read_part(path: Place, columns: Columns) -> pl.DataFrame:
     """user_id, raw_book_id, stars, and time where there is one, of one file of ratings. Raises as read_ratings."""
     raw = read_table(path)
     user_column = need_column(raw, READER_NAMES, path, "readers", columns.reader)
@@ -173,7 +173,7 @@ def read_part(path: Path, columns: Columns) -> pl.DataFrame:
     return frame if time_column is None else frame.with_columns(parse_time(raw[time_column], path).alias("time"))
 
 
-def id_column(raw: pl.DataFrame, column: str, path: Path, what: str) -> pl.Series:
+def id_column(raw: pl.DataFrame, column: str, path: Place, what: str) -> pl.Series:
     """The ids in a column of the table read from `path`. Raises BadValueError for the first missing one."""
     ids = as_ids(present(raw[column], path, what))
     if raw[column].dtype.is_float() and ids.dtype == pl.String:  # 1.1 and 1.10 are two ids
@@ -192,7 +192,7 @@ def as_ids(column: pl.Series) -> pl.Series:
     return column.cast(pl.String)
 
 
-def parse_time(column: pl.Series, path: Path) -> pl.Series:
+def parse_time(column: pl.Series, path: Place) -> pl.Series:
     """Times as Float64: numbers as they are, dates and date-times in seconds since 1970.
 
     Raises BadValueError for the first value that is neither.

@@ -8,12 +8,14 @@ Understood: both editions of goodbooks-10k, and our own layout:
     events.*   user_id, book_id, optionally a time: loans, purchases, reading logs (optional)
 
 where .* is one of tables.SUFFIXES. Ratings may also be a folder ratings/ of such tables, each reader in one of them.
+The folder may be one of this machine, or a URL that fsspec understands (places.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,6 +24,7 @@ import polars as pl
 
 from shelfwise.data.catalogue import Catalogue, build_catalogue, catalogue_of_ids, empty_tags
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
+from shelfwise.data.places import Place, Remote, place_of
 from shelfwise.data.ratings import (
     BOOK_ID_NAMES,
     READER_NAMES,
@@ -68,30 +71,33 @@ class DataSet:
 
     name: str
     edition: str
-    folder: Path
+    folder: Place
     catalogue: Catalogue
     ratings: RatingsTable
     events: pl.DataFrame | None
     fingerprint: str
 
 
-def locate(name: str | Path) -> Path:
-    """Where a data set is: a path that exists, else a name below SHELFWISE_DATA, else below data/.
+def locate(name: str | Place) -> Place:
+    """Where a data set is: a URL, a path that exists, else a name below SHELFWISE_DATA, else below data/.
 
-    'sample' is the one shipped with the package. Raises MissingDataError that lists where it looked.
+    'sample' is the one shipped with the package. Raises MissingDataError that lists where it looked, and what a URL
+    may raise: UsageError, FetchError.
     """
-    path = Path(name).expanduser()
+    path = place_of(name)
     if path.exists():
         return path
+    if isinstance(path, Remote):
+        raise MissingDataError(f"nothing is at {path}", hint="check the bucket and the path of the URL")
     if str(name) == "sample":
         return Path(str(resources.files("shelfwise.data") / "sample"))
     places = [Path("data")]
     if root := os.environ.get("SHELFWISE_DATA"):
         places.insert(0, Path(root).expanduser())
     for place in places:
-        if (place / name).exists():
-            return place / name
-    looked = ", ".join(str(place / name) for place in places)
+        if (place / str(name)).exists():
+            return place / str(name)
+    looked = ", ".join(str(place / str(name)) for place in places)
     raise MissingDataError(
         f"no data set {str(name)!r}: looked at {path}, {looked}",
         hint="give a folder, set SHELFWISE_DATA to a folder that holds data sets by name, or "
@@ -100,20 +106,20 @@ def locate(name: str | Path) -> Path:
 
 
 def load_dataset(
-    name: str | Path,
+    name: str | Place,
     *,
-    catalogue: str | Path | None = None,
-    ratings: Path | None = None,
+    catalogue: str | Place | None = None,
+    ratings: Place | None = None,
     columns: Columns | None = None,
     scale: Scale | None = None,
     ids: IdSpace | None = None,
 ) -> DataSet:
-    """Read a data set by path or name.
+    """Read a data set by path, URL or name.
 
     catalogue  another data set to take the catalogue from
     ratings    a file to read in place of the data set's own ratings, which then need not exist
     columns, scale, ids  as read_ratings takes them
-    Raises MissingDataError and what read_ratings and the catalogue raise.
+    Raises MissingDataError, FetchError and what read_ratings and the catalogue raise.
     """
     folder = locate(name)
     source = locate(catalogue) if catalogue is not None else folder
@@ -135,10 +141,10 @@ def load_dataset(
     return DataSet(_title(folder), edition, folder, books, table, events, fingerprint(files))
 
 
-def load_without_ratings(name: str | Path, catalogue: str | Path | None = None) -> tuple[DataSet, Path]:
-    """A data set with everything but its ratings, and where those are; without a catalogue it has no book yet.
+def load_without_ratings(name: str | Place, catalogue: str | Place | None = None) -> tuple[DataSet, list[Place]]:
+    """A data set with everything but the rows of its ratings and its fingerprint, and the files that this is of.
 
-    Raises MissingDataError and what the catalogue raises.
+    Without a catalogue it has no book yet. Raises MissingDataError, FetchError and what the catalogue raises.
     """
     folder = locate(name)
     source = locate(catalogue) if catalogue is not None else folder
@@ -148,18 +154,20 @@ def load_without_ratings(name: str | Path, catalogue: str | Path | None = None) 
         raise MissingDataError(f"{folder} has no ratings.* and no folder ratings/", hint="add them")
     nothing = RatingsTable(pl.DataFrame(), path, Scale(1, 5), "catalogue")
     events_path = find_table(folder, "events") if folder.is_dir() else None
-    events = None
+    events, files = None, [*files, path]
     if events_path is not None and books is not None:
         events, files = read_events(events_path, books, None), [*files, events_path]
     books = books or catalogue_of_ids(pl.Series([], dtype=pl.Int64))
-    return DataSet(_title(folder), edition, folder, books, nothing, events, fingerprint(files)), path
+    return DataSet(_title(folder), edition, folder, books, nothing, events, ""), files
 
 
-def _title(folder: Path) -> str:
-    return folder.resolve().name if folder.is_dir() else folder.name.split(".")[0]
+def _title(folder: Place) -> str:
+    if not folder.is_dir():
+        return folder.name.split(".")[0]
+    return folder.name if isinstance(folder, Remote) else folder.resolve().name
 
 
-def find_ratings(folder: Path) -> Path | None:
+def find_ratings(folder: Place) -> Place | None:
     """The ratings of a data set: a file, or a folder ratings/ of parts; None where there are none."""
     if folder.is_file():
         return folder
@@ -167,12 +175,12 @@ def find_ratings(folder: Path) -> Path | None:
     return find_table(folder, "ratings") or (parts if parts.is_dir() else None)
 
 
-def fingerprint(files: list[Path]) -> str:
-    """SHA-256 over the unpacked contents of `files`, in this order, hex."""
-    return hashlib.sha256("".join(content_digest(path) for path in files).encode()).hexdigest()
+def fingerprint(files: list[Place], known: Mapping[Place, str] | None = None) -> str:
+    """SHA-256 over the unpacked contents of `files`, in this order, hex; `known` as content_digest takes it."""
+    return hashlib.sha256("".join(content_digest(path, known) for path in files).encode()).hexdigest()
 
 
-def read_catalogue(folder: Path) -> tuple[Catalogue | None, str, list[Path]]:
+def read_catalogue(folder: Place) -> tuple[Catalogue | None, str, list[Place]]:
     """The catalogue in a folder (None without books.*), the edition, and the files that were read."""
     path = find_table(folder, "books")
     if path is None:
@@ -201,7 +209,7 @@ def locate_sample() -> Path:
     return Path(str(resources.files("shelfwise.data") / "sample"))
 
 
-def _goodbooks_tags(catalogue: Catalogue, book_tags: Path, tag_names: Path) -> pl.DataFrame:
+def _goodbooks_tags(catalogue: Catalogue, book_tags: Place, tag_names: Place) -> pl.DataFrame:
     raw, names = read_table(book_tags), read_table(tag_names, text=("tag_name",))
     shelved = pl.DataFrame(
         {
@@ -221,7 +229,7 @@ def _goodbooks_tags(catalogue: Catalogue, book_tags: Path, tag_names: Path) -> p
     return _tags(catalogue, ids, shelved["tag"], shelved["count"])
 
 
-def _own_tags(catalogue: Catalogue, path: Path) -> pl.DataFrame:
+def _own_tags(catalogue: Catalogue, path: Place) -> pl.DataFrame:
     raw = read_table(path, text=("tag",))
     ids = raw[need_column(raw, ("book_id", "item_id", "book"), path, "books")]
     tags = raw[need_column(raw, ("tag", "tag_name", "name", "shelf", "keyword"), path, "tags")]
@@ -243,7 +251,7 @@ def _tags(catalogue: Catalogue, ids: pl.Series, tags: pl.Series, counts: pl.Seri
     return frame.group_by("item_idx", "tag").agg(pl.col("count").max()).sort("item_idx", "tag")
 
 
-def read_events(path: Path, catalogue: Catalogue, ids: IdSpace | None) -> pl.DataFrame:
+def read_events(path: Place, catalogue: Catalogue, ids: IdSpace | None) -> pl.DataFrame:
     """user_id, book_id (catalogue's, null if unknown) and time where there is one.
 
     Raises FormatError, MissingColumnError, BadValueError, AmbiguousIdsError.

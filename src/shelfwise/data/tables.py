@@ -13,6 +13,7 @@ import io
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -25,36 +26,43 @@ from shelfwise.data.number_tables import (
     read_parquet_numbers,
     tables_in,
 )
+from shelfwise.data.places import Place, at_hand, files_below
 from shelfwise.errors import BadValueError, FormatError, MissingColumnError, MissingDataError
 
 SUFFIXES = (".parquet", ".csv", ".csv.zip", ".csv.gz", ".tsv", ".tsv.zip", ".tsv.gz")
 
 
-def find_table(folder: Path, stem: str) -> Path | None:
+def find_table(folder: Place, stem: str) -> Place | None:
     """The first of `stem` + SUFFIXES that exists in `folder`, or None."""
     candidates = (folder / f"{stem}{suffix}" for suffix in SUFFIXES)
     return next((path for path in candidates if path.is_file()), None)
 
 
-def parts_of(path: Path) -> list[Path]:
+def parts_of(path: Place) -> list[Place]:
     """The files of a table: the path itself, or where it is a folder all tables in and below it, by name.
 
+    What begins with a dot or an underscore is left out, as other programs write their own notes so.
     Raises MissingDataError where there is none.
     """
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(SUFFIXES))
-    files = [file for file in files if not file.name.startswith((".", "_"))]
+    names = sorted(name.split("/") for name in files_below(path) if name.endswith(SUFFIXES))
+    files: list[Place] = [path / "/".join(name) for name in names if not any(part[0] in "._" for part in name)]
     if not files:
         raise MissingDataError(f"{path} holds no table ({', '.join(SUFFIXES)})", hint="check the path")
     return files
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Place) -> bytes:
     """The file's content, unpacked if it is a .zip (of one table) or a .gz.
 
-    Raises MissingDataError, FormatError.
+    Raises MissingDataError, FormatError, FetchError.
     """
+    with at_hand(path) as here:
+        return _read_bytes(here)
+
+
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise MissingDataError(f"no such file: {path}", hint="check the path")
     try:
@@ -77,26 +85,33 @@ def read_bytes(path: Path) -> bytes:
         raise FormatError(f"{path} cannot be read: {error}", hint="check its permissions, or pack it again") from error
 
 
-def content_digest(path: Path) -> str:
-    """SHA-256 of the unpacked content, hex: the same for a plain and a zipped copy. Of a folder: of its parts' ones."""
-    if path.is_dir():
-        return joined_digest([content_digest(part) for part in parts_of(path)])
+def content_digest(path: Place, known: Mapping[Place, str] | None = None) -> str:
+    """SHA-256 of the unpacked content, hex: the same for a plain and a zipped copy.
+
+    Of a folder it is that of its files' digests in ascending order, so that names do not matter.
+    known  digests of files that need not be read again
+    """
+    digests = sorted((known or {}).get(part) or _file_digest(part) for part in parts_of(path))
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if path.is_dir() else digests[0]
+
+
+def _file_digest(path: Place) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def joined_digest(digests: list[str]) -> str:
-    """The digest of a folder from those of its parts, hex."""
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False) -> pl.DataFrame:
+def read_table(path: Place, *, text: tuple[str, ...] = (), all_text: bool = False) -> pl.DataFrame:
     """Read a table; column names are kept as they stand in the file.
 
     `text` names columns that must stay text (ISBNs); `all_text` keeps every CSV column text.
     Other columns become integers or floats where every value is one. Ids written with a leading
     zero make their column text, since a number would lose it.
-    Raises MissingDataError, FormatError, BadValueError.
+    Raises MissingDataError, FormatError, BadValueError, FetchError.
     """
+    with at_hand(path) as here:
+        return _read_table(here, text=text, all_text=all_text)
+
+
+def _read_table(path: Path, *, text: tuple[str, ...], all_text: bool) -> pl.DataFrame:
     if path.name.endswith(".parquet"):
         return _read_parquet(path)
     separator = "\t" if ".tsv" in path.suffixes else ","
@@ -104,7 +119,7 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False
         numbers_alone = read_numbers(path, separator)
         if numbers_alone is not None:
             return numbers_alone
-    content = read_bytes(path)
+    content = _read_bytes(path)
     header = _check_text(content, path, separator)
     if content.endswith((b"\n\n", b"\n\r\n")):  # blank lines at the end are no rows
         content = content.rstrip(b"\r\n")
@@ -125,7 +140,7 @@ def read_table(path: Path, *, text: tuple[str, ...] = (), all_text: bool = False
         _explain_ragged(content, path, separator, len(header), strict=all_text)
         if all_text:
             raise FormatError(f"{path} cannot be read: {error}", hint="save it as UTF-8 CSV") from error
-    return read_table(path, all_text=True)  # no type fits: let the caller find the value
+    return _read_table(path, text=(), all_text=True)  # no type fits: let the caller find the value
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:
@@ -198,7 +213,7 @@ def normalise(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
 
 
-def pick_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, given: str | None = None) -> str | None:
+def pick_column(frame: pl.DataFrame, names: tuple[str, ...], path: Place, given: str | None = None) -> str | None:
     """The column called `given`, else the first of `names` (compared normalised), else None.
 
     Raises MissingColumnError when `given` is not a column.
@@ -214,7 +229,7 @@ def pick_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, given: 
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def need_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, what: str, given: str | None = None) -> str:
+def need_column(frame: pl.DataFrame, names: tuple[str, ...], path: Place, what: str, given: str | None = None) -> str:
     """As pick_column, but raises MissingColumnError where none is found."""
     column = pick_column(frame, names, path, given)
     if column is None:
@@ -225,7 +240,7 @@ def need_column(frame: pl.DataFrame, names: tuple[str, ...], path: Path, what: s
     return column
 
 
-def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
+def numbers(column: pl.Series, path: Place, what: str) -> pl.Series:
     """`column` as Float64, whole numbers as they are. Raises BadValueError for the first value that is missing or no
     finite number."""
     if column.dtype.is_integer() and not column.null_count():
@@ -243,7 +258,7 @@ def numbers(column: pl.Series, path: Path, what: str) -> pl.Series:
     return values
 
 
-def present(column: pl.Series, path: Path, what: str) -> pl.Series:
+def present(column: pl.Series, path: Place, what: str) -> pl.Series:
     """`column` unchanged. Raises BadValueError for the first missing value (NaN is one)."""
     if column.dtype.is_integer() and not column.null_count():
         return column
