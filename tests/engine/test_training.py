@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_world import write_world
-from training_work import DiesOnce
+from training_work import SignalOnce, Tapped
 from worlds import checkerboard
 
 from shelfwise.artifact import broken_off, has_run
@@ -101,7 +102,8 @@ def test_a_worker_that_is_killed_changes_nothing(
 ) -> None:
     """In the middle of the second epoch; all go on from the end of the first."""
     mark = tmp_path / "killed"
-    monkeypatch.setattr(neumf, "train_work", lambda work, *rest: train_work(DiesOnce(work, mark, 12), *rest))
+    die = SignalOnce(signal.SIGKILL, mark, 12)
+    monkeypatch.setattr(neumf, "train_work", lambda work, *rest: train_work(Tapped(work, die), *rest))
     assert_equal(fit(ray_engine, "ncf", epochs=4, patience=4), unbroken)
     assert mark.exists()
 
