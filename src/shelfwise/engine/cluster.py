@@ -26,8 +26,9 @@ SETTINGS = {
     "RAY_AUTH_MODE": "token",  # nobody else on the network may use the cluster
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # A machine whose cable is cut says nothing: without these a call to it would be waited for seven minutes.
-    "RAY_grpc_client_keepalive_time_ms": "10000",
+    # A machine whose cable is cut says nothing: without these a call to it would be waited for seven minutes. Who asks
+    # more often than once a minute is cut off by a cluster that was not told so when it was started.
+    "RAY_grpc_client_keepalive_time_ms": "70000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
     "RAY_gcs_rpc_server_connect_timeout_s": "30",  # a head that is busy needs more than five seconds to answer
     "RAY_task_oom_retries": "3",  # without a limit a block that is too large would be tried for ever

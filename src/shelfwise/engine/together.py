@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,7 +95,7 @@ def run_together(
     os.environ |= {name: value for name, value in SETTINGS.items() if name not in os.environ}
     import ray
     from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     place = place.resolve()
@@ -102,10 +103,9 @@ def run_together(
     n_hands = n * HANDS if n > 1 else 1
     there = {"shared": ray.put(shared), "hands": [ray.put(hand(j, n_hands)) for j in range(n_hands)]}
     reports = _queue()
-    trainer = TorchTrainer(
+    trainer = DataParallelTrainer(
         _member,
         train_loop_config={"function": function, "place": place, **there},
-        torch_config=TorchConfig(backend="gloo", timeout_s=SILENT_SECONDS),
         scaling_config=ScalingConfig(num_workers=(1, n)),
         run_config=RunConfig(
             name=ATTEMPT.format(1 + len(list(place.glob("attempt-*")))),
@@ -118,7 +118,7 @@ def run_together(
     )
     try:
         found = _fit(trainer, reports, on_report).return_value
-    except ray.train.TrainingFailedError as error:
+    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         raise _understood(error) from error
     finally:
         reports.shutdown()
@@ -148,10 +148,35 @@ def _member(config: dict[str, Any]) -> Any:
     context = ray.train.get_context()
     rank, size, hands = context.get_world_rank(), context.get_world_size(), config["hands"]
     member = Member(rank, size, config["place"], len(hands))
+    _join(member)
     try:
         return config["function"](ray.get(config["shared"]), ray.get(hands[rank::size]), member)
     except ShelfwiseError as error:
         return error
+
+
+def _join(member: Member) -> None:
+    """Make torch's process group, over the network that the cluster itself is on.
+
+    By itself gloo asks what the machine's own name means, which on many is 127.0.1.1. Ray Train's TorchTrainer leaves
+    it at that, and does not start again where a machine is lost while the group is made.
+    """
+    import psutil  # Ray brings it along
+    import ray
+    from ray.train.collective import broadcast_from_rank_zero
+    from torch.distributed import TCPStore, init_process_group  # type: ignore[attr-defined]
+
+    here = ray.util.get_node_ip_address()
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address == here for one in addresses):
+            os.environ["GLOO_SOCKET_IFNAME"] = name
+    options: dict[str, Any] = {"world_size": member.size, "timeout": timedelta(seconds=SILENT_SECONDS)}
+    if member.rank == 0:
+        store = TCPStore(here, 0, is_master=True, wait_for_workers=False, **options)
+    host, port = broadcast_from_rank_zero((here, store.port) if member.rank == 0 else None)
+    if member.rank:
+        store = TCPStore(host, port, **options)
+    init_process_group("gloo", store=store, rank=member.rank, **options)
 
 
 def _queue() -> Any:
