@@ -80,6 +80,13 @@ def test_a_sweep_survives_the_loss_of_a_node(cluster: Cluster, world: Path, tmp_
         np.testing.assert_allclose(theirs[name], array, rtol=within, atol=within, err_msg=name)
 
 
+def test_a_long_block_is_waited_for(cluster: Cluster) -> None:
+    """A command that asked whether its machines live every few seconds was cut off after the fourth time."""
+    at = time.monotonic()
+    assert "[0]" in finish(cluster.driver("call", "late", 1, "60.0"))
+    print(f"\na block of 60 s: done after {time.monotonic() - at:.0f} s")
+
+
 def test_workers_and_drivers_killed_at_random_lose_and_double_nothing(
     cluster: Cluster, world: Path, tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def run_together(
     reports = _queue()
     trainer = DataParallelTrainer(
         _member,
-        train_loop_config={"function": function, "place": place, **there},
+        train_loop_config={"function": function, "place": place, "silent_seconds": SILENT_SECONDS, **there},
         scaling_config=ScalingConfig(num_workers=(1, n)),
         run_config=RunConfig(
             name=ATTEMPT.format(1 + len(list(place.glob("attempt-*")))),
@@ -148,15 +148,15 @@ def _member(config: dict[str, Any]) -> Any:
     context = ray.train.get_context()
     rank, size, hands = context.get_world_rank(), context.get_world_size(), config["hands"]
     member = Member(rank, size, config["place"], len(hands))
-    _join(member)
+    _join(member, timedelta(seconds=config["silent_seconds"]))
     try:
         return config["function"](ray.get(config["shared"]), ray.get(hands[rank::size]), member)
     except ShelfwiseError as error:
         return error
 
 
-def _join(member: Member) -> None:
-    """Make torch's process group, over the network that the cluster itself is on.
+def _join(member: Member, silent: timedelta) -> None:
+    """Make torch's process group, over the network that the cluster itself is on; none waits longer than `silent`.
 
     By itself gloo asks what the machine's own name means, which on many is 127.0.1.1. Ray Train's TorchTrainer leaves
     it at that, and does not start again where a machine is lost while the group is made.
@@ -170,7 +170,7 @@ def _join(member: Member) -> None:
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.address == here for one in addresses):
             os.environ["GLOO_SOCKET_IFNAME"] = name
-    options: dict[str, Any] = {"world_size": member.size, "timeout": timedelta(seconds=SILENT_SECONDS)}
+    options: dict[str, Any] = {"world_size": member.size, "timeout": silent}
     if member.rank == 0:
         store = TCPStore(here, 0, is_master=True, wait_for_workers=False, **options)
     host, port = broadcast_from_rank_zero((here, store.port) if member.rank == 0 else None)
