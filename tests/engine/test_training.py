@@ -123,6 +123,7 @@ def test_a_worker_that_is_killed_changes_nothing(
 
 
 @pytest.mark.scale
+@pytest.mark.timeout(500)  # before Ray Train itself would miss it
 def test_a_worker_that_falls_silent_is_not_waited_for_long(
     ray_engine: Engine, unbroken: tuple[Model, History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
