@@ -106,7 +106,8 @@ def test_stages(tmp_path: Path) -> None:
     small, large = kept["found"]["3000"], kept["found"]["6000"]
     assert (small["ratings"], large["ratings"]) == ([3000], [6000])
     parts = sum(large[f"{name}, s"][0] for name in ("read", "features", "fit", "report", "save"))
-    assert large["all, s"][0] == pytest.approx(parts)
+    assert large["shelf, s"][0] == pytest.approx(parts)
+    assert large["shelf and baselines, s"][0] == pytest.approx(parts + large["baselines, s"][0])
     assert 0 < large["read, GiB"][0] <= large["save, GiB"][0]
     assert kept["slopes"]["read, s"] == pytest.approx(math.log2(large["read, s"][0] / small["read, s"][0]))
     assert (tmp_path / "stages.png").read_bytes().startswith(b"\x89PNG")

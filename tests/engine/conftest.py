@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nodes import Cluster, two_nodes
 
 from shelfwise.engine import Engine, open_engine
 
@@ -15,3 +16,10 @@ def ray_engine() -> Iterator[Engine]:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where workers find engine_work
         with open_engine("ray", workers=2) as engine:
             yield engine
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Two nodes in network namespaces of their own."""
+    with two_nodes() as nodes:
+        yield nodes

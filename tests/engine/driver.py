@@ -52,6 +52,30 @@ def train(engine: Engine, data: str, run: str) -> None:
     save_run(train_run(load_dataset(data), settings, engine=engine), run)
 
 
+def fit(engine: Engine, data: str, run: str, folder: str) -> None:
+    """mf by all workers together, slowed down."""
+    from training_work import MF, Slow, Tapped
+
+    from shelfwise import TrainSettings, save_run
+    from shelfwise.artifact import CHECKPOINT
+    from shelfwise.experiment import train as train_run
+    from shelfwise.training import neumf
+    from shelfwise.training.together import train_work
+
+    def told(stage: str, done: int, total: int) -> None:
+        print(f"{stage}: {done} of {total}", flush=True)
+
+    neumf.train_work = lambda work, *rest: train_work(Tapped(work, Slow(Path(folder))), *rest)
+    trained = train_run(
+        load_dataset(data),
+        TrainSettings.parse(MF),
+        checkpoint=Path(run) / CHECKPOINT,
+        on_progress=told,
+        engine=engine,
+    )
+    save_run(trained, run, overwrite=True)
+
+
 def call(engine: Engine, function: str, n_blocks: str, shared: str) -> None:
     """A function of engine_work."""
     import engine_work
@@ -76,7 +100,10 @@ if __name__ == "__main__":
         else:
             with open_engine("ray", address=address) as connected:
                 print("connected", flush=True)
-                {"lists": lists, "train": train, "call": call}[kind](Paced(connected), *words)
+                if kind == "fit":
+                    fit(connected, *words)
+                else:
+                    {"lists": lists, "train": train, "call": call}[kind](Paced(connected), *words)
     except ShelfwiseError as error:
         print(f"error: {error}")
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""Two Ray nodes of one CPU each, in two network namespaces of this machine that are joined by one cable."""
+"""Two Ray nodes, in two network namespaces of this machine that are joined by one cable."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Node:
     cable: str
     ip: str
     temp: Path
+    cpus: int = 1
     process: subprocess.Popen[bytes] | None = None
 
     def run(self, *words: str) -> list[str]:
@@ -68,6 +69,14 @@ class Node:
         """Pull the cable."""
         subprocess.run(self.run("ip", "link", "set", self.cable, "down"), check=True)
 
+    def mend(self) -> None:
+        """Put the cable in again."""
+        subprocess.run(self.run("ip", "link", "set", self.cable, "up"), check=True)
+
+    def lose(self, how: str) -> None:
+        """Be 'killed' or 'cut'."""
+        {"killed": self.kill, "cut": self.cut}[how]()
+
 
 @dataclass
 class Cluster:
@@ -87,7 +96,7 @@ class Cluster:
         with (node.temp / "start.log").open("wb") as log:
             node.process = subprocess.Popen(
                 node.run(
-                    RAY, "start", *joins, f"--node-ip-address={node.ip}", "--num-cpus=1",
+                    RAY, "start", *joins, f"--node-ip-address={node.ip}", f"--num-cpus={node.cpus}",
                     f"--temp-dir={node.temp}", "--object-store-memory=100000000", "--disable-usage-stats", "--block",
                 ),
                 env=os.environ | self.environment | more, stdout=log, stderr=log,
@@ -108,7 +117,7 @@ class Cluster:
 
 
 @contextmanager
-def two_nodes(**more: str) -> Iterator[Cluster]:
+def two_nodes(head_cpus: int = 1, **more: str) -> Iterator[Cluster]:
     """Both nodes, up; `more` goes into the environment of Ray. Skips where namespaces cannot be made."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
         pytest.skip("network namespaces need root and the program ip")
@@ -117,6 +126,7 @@ def two_nodes(**more: str) -> Iterator[Cluster]:
     nodes = [Node(f"sw{mark}{k}", f"sw{mark}v{k}", f"10.77.0.{k}", folder / str(k)) for k in (1, 2)]
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
+    nodes[0].cpus = head_cpus
     cluster = Cluster(*nodes, environment=HEALTH | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)})
     cluster.environment |= {"PYTHONPATH": str(Path(__file__).parent), **more}
     try:
@@ -158,3 +168,10 @@ def finish(driver: subprocess.Popen[str], seconds: float = 300) -> str:
     out, _ = driver.communicate(timeout=seconds)
     assert driver.returncode == 0, out[-4000:]
     return out
+
+
+def ends_badly(driver: subprocess.Popen[str], seconds: float = 120) -> str:
+    """Wait for the driver's end; the error that it told."""
+    out, _ = driver.communicate(timeout=seconds)
+    assert driver.returncode == 1, out
+    return out[out.index("error: ") :]

@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 import safetensors.numpy
-from nodes import Cluster, finish, two_nodes, wait_for
+from nodes import Cluster, ends_badly, finish, two_nodes, wait_for
 from polars.testing import assert_frame_equal
 from tiny_world import rows_of_a_world, train_on, write_world
 
@@ -43,17 +42,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    with two_nodes() as nodes:
-        yield nodes
-
-
-def lose(cluster: Cluster, how: str) -> None:
-    if how == "killed":
-        cluster.other.kill()
-    else:
-        cluster.other.cut()
+def survive(cluster: Cluster, how: str, driver: subprocess.Popen[str], word: str) -> float:
+    """Lose the other node once 8 blocks are done; seconds from then until the driver ended well."""
+    wait_for(driver, word, 8)
+    assert cluster.other.workers()
+    at = time.monotonic()
+    cluster.other.lose(how)
+    finish(driver)
+    return time.monotonic() - at
 
 
 def assert_lists_are_whole(world: Path, folder: Path) -> None:
@@ -68,30 +64,27 @@ def assert_lists_are_whole(world: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("how", ["killed", "cut"])
 def test_lists_survive_the_loss_of_a_node(cluster: Cluster, world: Path, tmp_path: Path, how: str) -> None:
-    driver = cluster.driver("lists", world / "run", tmp_path / "lists")
-    wait_for(driver, "_write_part", 8)
-    assert cluster.other.workers()
-    at = time.monotonic()
-    lose(cluster, how)
-    finish(driver)
-    print(f"\nlists of {N_READERS} readers, node {how} after 8 of 25 parts: done {time.monotonic() - at:.0f} s later")
+    seconds = survive(cluster, how, cluster.driver("lists", world / "run", tmp_path / "lists"), "_write_part")
+    print(f"\nlists of {N_READERS} readers, node {how} after 8 of 25 parts: done {seconds:.0f} s later")
     assert_lists_are_whole(world, tmp_path / "lists")
 
 
 @pytest.mark.parametrize("how", ["killed", "cut"])
 def test_a_sweep_survives_the_loss_of_a_node(cluster: Cluster, world: Path, tmp_path: Path, how: str) -> None:
-    driver = cluster.driver("train", world / "data", tmp_path / "run")
-    wait_for(driver, "unexplained", 8)
-    assert cluster.other.workers()
-    at = time.monotonic()
-    lose(cluster, how)
-    finish(driver)
-    print(f"\nshelf's sweeps, node {how} after 8 of 25 blocks of the first: run {time.monotonic() - at:.0f} s later")
+    seconds = survive(cluster, how, cluster.driver("train", world / "data", tmp_path / "run"), "unexplained")
+    print(f"\nshelf's sweeps, node {how} after 8 of 25 blocks of the first: run {seconds:.0f} s later")
     ours = safetensors.numpy.load_file(world / "run" / "model.safetensors")
     theirs = safetensors.numpy.load_file(tmp_path / "run" / "model.safetensors")
     for name, array in ours.items():
         within = 5e-3 if name.startswith(("stars.", "pick.")) else 1e-5  # networks magnify the last bit of a sum
         np.testing.assert_allclose(theirs[name], array, rtol=within, atol=within, err_msg=name)
+
+
+def test_a_long_block_is_waited_for(cluster: Cluster) -> None:
+    """A command that asked whether its machines live every few seconds was cut off after the fourth time."""
+    at = time.monotonic()
+    assert "[0]" in finish(cluster.driver("call", "late", 1, "60.0"))
+    print(f"\na block of 60 s: done after {time.monotonic() - at:.0f} s")
 
 
 def test_workers_and_drivers_killed_at_random_lose_and_double_nothing(
@@ -125,12 +118,6 @@ def _kill_tree(driver: subprocess.Popen[str]) -> None:
     """ip netns exec becomes the driver, so that one kill is enough."""
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-
-
-def ends_badly(driver: subprocess.Popen[str], seconds: float = 120) -> str:
-    out, _ = driver.communicate(timeout=seconds)
-    assert driver.returncode == 1, out
-    return out[out.index("error: ") :]
 
 
 def test_other_versions_are_refused(cluster: Cluster) -> None:

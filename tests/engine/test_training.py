@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -14,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_world import write_world
-from training_work import DiesOnce
+from training_work import SignalOnce, Tapped
 from worlds import checkerboard
 
 from shelfwise.artifact import broken_off, has_run
-from shelfwise.engine import HERE, Engine
+from shelfwise.engine import HERE, Engine, together
 from shelfwise.engine.together import Member
 from shelfwise.errors import FitError, RunExistsError
-from shelfwise.models.contract import Model
+from shelfwise.models.contract import Model, Progress, silent
 from shelfwise.models.registry import model_config
 from shelfwise.training import neumf
 from shelfwise.training.recipes import fit_model, loop_settings
@@ -38,13 +39,18 @@ BATCH = 64  # eight batches an epoch
 
 
 def fit(
-    engine: Engine, kind: str, recipe: str = "default", checkpoint: Checkpoint | None = None, **loop: Any
+    engine: Engine,
+    kind: str,
+    recipe: str = "default",
+    checkpoint: Checkpoint | None = None,
+    told: Progress = silent,
+    **loop: Any,
 ) -> tuple[Model, History]:
-    """Without dropout but for ncf."""
+    """Without dropout but for ncf; `told` hears of progress."""
     own: dict[str, Any] = {} if kind == "ncf" else {"dropout": 0.0}
     config = model_config(kind, recipe, own | ({"embedding_dim": 4} if recipe == "default" else {}))
     settings = loop_settings(config, {"epochs": 2, "batch_size": BATCH, **loop})
-    return fit_model(config, settings, replace(checkerboard(), engine=engine), checkpoint)
+    return fit_model(config, settings, replace(checkerboard(), engine=engine, on_progress=told), checkpoint)
 
 
 def assert_equal(a: tuple[Model, History], b: tuple[Model, History], *, within: float = 0.0) -> None:
@@ -60,8 +66,17 @@ def assert_equal(a: tuple[Model, History], b: tuple[Model, History], *, within: 
 
 
 def test_two_workers_train_what_one_process_does(ray_engine: Engine) -> None:
-    """Tables of readers and books, and the rest; batches and steps are the same but for the order of adding up."""
-    assert_equal(fit(HERE, "mf", "notebook"), fit(ray_engine, "mf", "notebook"), within=1e-4)
+    """Tables of readers and books, and the rest; batches and steps are the same but for the order of adding up.
+
+    Each epoch is told of as one process tells of it.
+    """
+    here: list[tuple[str, int, int]] = []
+    there: list[tuple[str, int, int]] = []
+    alone = fit(HERE, "mf", "notebook", told=lambda *what: here.append(what))
+    spread = fit(ray_engine, "mf", "notebook", told=lambda *what: there.append(what))
+    assert_equal(alone, spread, within=1e-4)
+    assert here == [("epoch 1", 8, 8), ("epoch 2", 8, 8)]
+    assert [*dict.fromkeys(there)] == here  # what took long is told of twice
 
 
 @pytest.mark.scale
@@ -101,9 +116,23 @@ def test_a_worker_that_is_killed_changes_nothing(
 ) -> None:
     """In the middle of the second epoch; all go on from the end of the first."""
     mark = tmp_path / "killed"
-    monkeypatch.setattr(neumf, "train_work", lambda work, *rest: train_work(DiesOnce(work, mark, 12), *rest))
+    die = SignalOnce(signal.SIGKILL, mark, 12)
+    monkeypatch.setattr(neumf, "train_work", lambda work, *rest: train_work(Tapped(work, die), *rest))
     assert_equal(fit(ray_engine, "ncf", epochs=4, patience=4), unbroken)
     assert mark.exists()
+
+
+@pytest.mark.scale
+@pytest.mark.timeout(500)  # before Ray Train itself would miss it
+def test_a_worker_that_falls_silent_is_not_waited_for_long(
+    ray_engine: Engine, unbroken: tuple[Model, History], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the second epoch, it says nothing, and nobody else misses it."""
+    monkeypatch.setattr(together, "SILENT_SECONDS", 20)
+    stop = SignalOnce(signal.SIGSTOP, tmp_path / "stopped", 12)
+    monkeypatch.setattr(neumf, "train_work", lambda work, *rest: train_work(Tapped(work, stop), *rest))
+    assert_equal(fit(ray_engine, "ncf", epochs=4, patience=4), unbroken)
+    assert stop.mark.exists()
 
 
 @pytest.mark.scale

@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
-from shelfwise.engine.together import Member, Share, run_together
+from shelfwise.engine.together import LOOK_SECONDS, Hand, Member, Report, assert_cpus_left, n_cpus, run_together
 from shelfwise.errors import EngineError
 from shelfwise.version import __version__
 
 INSTALL = "install it: pip install 'shelfwise[ray]'"
 ANSWER_SECONDS = 10.0  # within which a cluster's address must answer
-LOOK_SECONDS = 30.0  # between two looks at whether the cluster still has CPUs
 TRIES_AGAIN = 10  # of a block whose worker or machine was lost
 SETTINGS = {
     "RAY_AUTH_MODE": "token",  # nobody else on the network may use the cluster
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # A machine whose cable is cut says nothing: without these a call to it would be waited for seven minutes.
-    "RAY_grpc_client_keepalive_time_ms": "10000",
+    # A machine whose cable is cut says nothing: without these a call to it would be waited for seven minutes. Who asks
+    # more often than once a minute is cut off by a cluster that was not told so when it was started.
+    "RAY_grpc_client_keepalive_time_ms": "70000",
     "RAY_grpc_client_keepalive_timeout_ms": "10000",
     "RAY_gcs_rpc_server_connect_timeout_s": "30",  # a head that is busy needs more than five seconds to answer
     "RAY_task_oom_retries": "3",  # without a limit a block that is too large would be tried for ever
@@ -57,10 +57,15 @@ class Cluster:
             yield _result(waiting.popleft())
 
     def together(
-        self, function: Callable[[Share, Member], Result], shares: Callable[[int, int], Share], place: Path
+        self,
+        function: Callable[[Shared, list[Hand], Member], Result],
+        shared: Shared,
+        hand: Callable[[int, int], Hand],
+        place: Path,
+        on_report: Callable[[Report], None],
     ) -> Result:
         """The function by all workers at once, as of run_together."""
-        return run_together(function, shares, self.n_workers, place)
+        return run_together(function, shared, hand, self.n_workers, place, on_report)
 
 
 _kept: tuple[Any, Any] = (None, None)  # in a worker: the reference to what is shared, and what it is
@@ -87,8 +92,7 @@ def _result(promised: Any) -> Any:
     import ray
 
     while not ray.wait([promised], timeout=LOOK_SECONDS)[0]:
-        if not _n_cpus(ray):
-            raise EngineError("no machine of the cluster has a CPU left", hint="add machines, and start again")
+        assert_cpus_left()
     try:
         return ray.get(promised)
     except ray.exceptions.RayTaskError as error:
@@ -118,7 +122,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
     if address is not None:
         _assert_answers(address)
     if ray.is_initialized():  # by whoever called us
-        yield Cluster(workers or _n_cpus(ray))
+        yield Cluster(workers or n_cpus())
         return
     common = {
         "log_to_driver": False,
@@ -137,7 +141,7 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
             "or RAY_AUTH_TOKEN_PATH (docs/scale.md)",
         ) from error
     try:
-        yield Cluster(workers or _n_cpus(ray))
+        yield Cluster(workers or n_cpus())
     finally:
         ray.shutdown()
 
@@ -151,10 +155,6 @@ def _ray() -> Any:
     except ImportError as error:
         raise EngineError("--engine ray needs Ray, which is not installed", hint=INSTALL) from error
     return ray
-
-
-def _n_cpus(ray: Any) -> int:
-    return int(ray.cluster_resources().get("CPU", 0))
 
 
 def _assert_answers(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from shelfwise.training.loop import Task
 from shelfwise.training.ridge import regress
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.together import train_work
-from shelfwise.training.validation import for_validation, validation_error
+from shelfwise.training.validation import validation_error
 
 
 def fit_neumf(
@@ -34,17 +35,16 @@ def fit_neumf(
     network = kind.make_network(config, books)
     network.standardise(pairs.mlp)
     model = kind(config, inputs.train.scale, books, network)
-    work = PairsWork(model, pairs, torch.from_numpy(shelves.stars), len(shelves.stars), inputs)
-    return model, train_work(work, loop, inputs, checkpoint)
+    rows = (pairs.base, pairs.gmf, pairs.mlp, torch.from_numpy(shelves.stars))
+    return model, train_work(PairsWork(model, rows, len(shelves.stars), inputs), loop, inputs, checkpoint)
 
 
 @dataclass(frozen=True)
 class PairsWork:
-    """Rows of training (`pairs`, `stars`), of `n_rows` in all; validation by `inputs`, None where others do it."""
+    """See together.Work. Rows are Pairs and stars, of `n_rows` in all."""
 
     model: NeuMF
-    pairs: Pairs
-    stars: Tensor
+    rows: Sequence[Tensor]
     n_rows: int
     inputs: FitInputs | None
 
@@ -52,19 +52,17 @@ class PairsWork:
     def network(self) -> PairNetwork:
         return self.model.network
 
-    def share(self, rank: int, size: int) -> PairsWork:
+    def holding(self, rows: Sequence[Tensor], inputs: FitInputs | None) -> PairsWork:
         """See together.Work."""
-        mine = slice(rank, None, size)
-        pairs = Pairs(*(values[mine].clone() for values in (self.pairs.base, self.pairs.gmf, self.pairs.mlp)))
-        inputs = None if rank or self.inputs is None else for_validation(self.inputs)
-        return replace(self, pairs=pairs, stars=self.stars[mine].clone(), inputs=inputs)
+        return replace(self, rows=rows, inputs=inputs)
 
     def task(self, device: torch.device) -> Task:
         """See together.Work."""
-        network, pairs, stars = self.network.to(device), self.pairs.to(device), self.stars.to(device)
+        network = self.network.to(device)
+        base, gmf, mlp, stars = (values.to(device) for values in self.rows)
 
         def loss(rows: Tensor) -> Tensor:
-            predicted: Tensor = network(Pairs(pairs.base[rows], pairs.gmf[rows], pairs.mlp[rows]))
+            predicted: Tensor = network(Pairs(base[rows], gmf[rows], mlp[rows]))
             return (predicted - stars[rows]).square().mean()
 
         validate = None if self.inputs is None else validation_error(self.model, self.inputs)

@@ -6,6 +6,7 @@ gives the same run (docs/models.md); batches beyond FAITHFUL_BATCH, which the no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from shelfwise.training.few_passes import few_passes
 from shelfwise.training.loop import Task, pick_device
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.together import train_work
-from shelfwise.training.validation import for_validation, validation_error
+from shelfwise.training.validation import validation_error
 
 FAITHFUL_BATCH = 1024
 
@@ -52,19 +53,17 @@ def fit_notebook(
 
 @dataclass(frozen=True)
 class TablesWork:
-    """Rows of training (reader, book, stars), of `n_rows` in all; validation by `inputs`, None where others do it."""
+    """See together.Work. Rows are (reader, book, stars), of `n_rows` in all."""
 
     model: NotebookModel
     network: nn.ModuleDict
-    rows: tuple[Tensor, Tensor, Tensor]
+    rows: Sequence[Tensor]
     n_rows: int
     inputs: FitInputs | None
 
-    def share(self, rank: int, size: int) -> TablesWork:
+    def holding(self, rows: Sequence[Tensor], inputs: FitInputs | None) -> TablesWork:
         """See together.Work."""
-        user_idx, item_idx, stars = (values[rank::size].clone() for values in self.rows)
-        inputs = None if rank or self.inputs is None else for_validation(self.inputs)
-        return replace(self, rows=(user_idx, item_idx, stars), inputs=inputs)
+        return replace(self, rows=rows, inputs=inputs)
 
     def task(self, device: torch.device) -> Task:
         """See together.Work."""

@@ -1,13 +1,13 @@
 """The processes that train one network together, over torch.distributed: each takes its share of every batch.
 
-Rows of training are dealt like cards: process r of n holds rows r, r + n, r + 2n, ... of all. Every process draws the
-same order of all rows and takes what it holds of each batch, so that batches are those of one process alone; gradients
-are added up after each. What is drawn beside the order, dropout, differs.
+Rows of training are dealt like cards: hand j of m holds rows j, j + m, j + 2m, ... of all, and process r of n the hands
+r, r + n, ... Every process draws the same order of all rows and takes what it holds of each batch, so that batches are
+those of one process alone; gradients are added up after each. What is drawn beside the order, dropout, differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,14 +16,20 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Peers:
-    """Process `rank` of `size`; one is alone, and needs no process group."""
+    """Process `rank` of `size`, to which hands of `n_hands` were dealt; one is alone, and needs no process group."""
 
     rank: int = 0
     size: int = 1
+    n_hands: int = 1
 
     def held(self, rows: Tensor) -> Tensor:
-        """Those of a batch's rows that are here, int64: by their places among what this process holds."""
-        return rows if self.size == 1 else rows[rows % self.size == self.rank] // self.size
+        """Those of a batch's rows that are here, int64: by their places in what gather() makes of the hands."""
+        if self.size == 1:
+            return rows
+        hands = rows % self.n_hands
+        here = hands % self.size == self.rank
+        n_mine = len(range(self.rank, self.n_hands, self.size))
+        return rows[here] // self.n_hands * n_mine + hands[here] // self.size
 
     def backward(self, loss: Callable[[Tensor], Tensor], batch: Tensor, network: nn.Module) -> Tensor:
         """Gradients of the mean loss of a batch, in every process; returns this process's part of the mean, []."""
@@ -63,6 +69,22 @@ class Peers:
         """Draw as no other process does: all but the first, which goes on with its own random state."""
         if self.rank:
             torch.manual_seed((seed * 1_000_003 + epoch) * self.size + self.rank)
+
+
+def deal(rows: Sequence[Tensor], hand: int, n_hands: int) -> list[Tensor]:
+    """One hand of rows, which are the first axis of each tensor."""
+    return [values[hand::n_hands].clone() for values in rows]
+
+
+def gather(hands: Sequence[list[Tensor]]) -> list[Tensor]:
+    """The rows of several hands of one process, in the order that they have among all rows."""
+    gathered = []
+    for parts in zip(*hands, strict=True):
+        values = torch.empty(sum(map(len, parts)), *parts[0].shape[1:], dtype=parts[0].dtype)
+        for place, part in enumerate(parts):
+            values[place :: len(hands)] = part
+        gathered.append(values)
+    return gathered
 
 
 def _add_up(network: nn.Module) -> None:

@@ -1,38 +1,50 @@
 """Training a network here, or by all workers of a cluster together: the same loop, batches and checkpoints.
 
-Each worker holds its share of the training rows and the whole network; the first one validates and keeps checkpoints.
+Each worker holds some hands of the training rows and the whole network; the first one validates, keeps checkpoints and
+tells of progress.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 from shelfwise.engine.cluster import Cluster
-from shelfwise.engine.together import Member
+from shelfwise.engine.together import Member, Report
 from shelfwise.errors import CorruptRunError
 from shelfwise.models.contract import FitInputs
 from shelfwise.training.checkpoint import MakeOptimiser, State, load_checkpoint, save_checkpoint
 from shelfwise.training.loop import Task, pick_device, train_network
-from shelfwise.training.peers import Peers
+from shelfwise.training.peers import Peers, deal, gather
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
+from shelfwise.training.validation import for_validation
 
 FILE = "checkpoint.safetensors"
+TELL_SECONDS = 10.0  # between two words of progress within an epoch
 
 
 class Work(Protocol):
-    """A network and the rows that it learns from."""
+    """A network and the rows that it learns from; validation by `inputs`, None where others do it."""
 
     @property
     def network(self) -> nn.Module: ...
 
-    def share(self, rank: int, size: int) -> Self:
-        """What process `rank` of `size` needs: rows rank, rank + size, ..., and what validates for the first alone."""
+    @property
+    def rows(self) -> Sequence[Tensor]:
+        """What is known of each row of training, which is the first axis."""
+
+    @property
+    def inputs(self) -> FitInputs | None: ...
+
+    def holding(self, rows: Sequence[Tensor], inputs: FitInputs | None) -> Self:
+        """The same network's work on some of the rows."""
 
     def task(self, device: torch.device) -> Task:
         """To be fitted on a device."""
@@ -44,14 +56,18 @@ def train_work(work: Work, settings: LoopSettings, inputs: FitInputs, checkpoint
         task = work.task(pick_device(settings))
         return train_network(task, settings, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
     signature = checkpoint.signature if checkpoint else ""
+    order = Order(settings.model_copy(update={"device": "cpu"}), inputs.seed, signature, torch.get_rng_state())
+
+    def hand(place: int, n_hands: int) -> Hand:
+        validating = for_validation(work.inputs) if place == 0 and work.inputs else None
+        return Hand(deal(work.rows, place, n_hands), validating)
+
+    def tell(report: Report) -> None:
+        inputs.on_progress(report["stage"], report["done"], report["total"])
+
     with tempfile.TemporaryDirectory() as nowhere:
-        place = folder_of(checkpoint) if checkpoint else Path(nowhere)
-        order = Order(settings.model_copy(update={"device": "cpu"}), inputs.seed, signature, torch.get_rng_state())
-
-        def share(rank: int, size: int) -> tuple[Work, Order]:
-            return work.share(rank, size), order
-
-        found = inputs.engine.together(_train, share, place)
+        folder = folder_of(checkpoint) if checkpoint else Path(nowhere)
+        found = inputs.engine.together(_train, (work.holding((), None), order), hand, folder, tell)
     work.network.load_state_dict(found.weights)
     work.network.eval()
     torch.set_rng_state(found.random)
@@ -74,6 +90,14 @@ class Order:
 
 
 @dataclass(frozen=True)
+class Hand:
+    """Some of the rows; the first hand has what validates, too."""
+
+    rows: list[Tensor]
+    inputs: FitInputs | None
+
+
+@dataclass(frozen=True)
 class Trained:
     """What the first process gives back."""
 
@@ -82,12 +106,19 @@ class Trained:
     random: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass
 class KeptByCluster:
-    """A Keeper of the last states, of which a damaged one is passed over for the one before."""
+    """A Keeper of the last states, of which a damaged one is passed over for the one before; and it tells of progress.
+
+    Progress goes with each state that is kept, and by itself where the last is long ago: Ray Train hears but one report
+    in two seconds.
+    """
 
     member: Member
+    peers: Peers
     signature: str
+    progress: Report = field(default_factory=dict)
+    told: float = field(default_factory=time.monotonic)
 
     @property
     def place(self) -> Path:
@@ -106,15 +137,27 @@ class KeptByCluster:
         def write(folder: Path) -> None:
             save_checkpoint(Checkpoint(folder / FILE, self.signature), network, state)
 
-        self.member.keep(write)
+        self.member.keep(write, self.progress | state.history[-1])
+        self.told = time.monotonic()
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """A Progress; the first process's clock decides for all."""
+        self.progress = {"stage": stage, "done": done, "total": total}
+        if self.peers.same(int(time.monotonic() - self.told >= TELL_SECONDS)):
+            self.member.report(self.progress)
+            self.told = time.monotonic()
 
 
-def _train(share: tuple[Any, Order], member: Member) -> Trained:
+def _train(shared: tuple[Work, Order], hands: list[Hand], member: Member) -> Trained:
     """In each process of the cluster."""
-    work, order = share
+    work, order = shared
     torch.set_rng_state(order.random)
-    keeper = KeptByCluster(member, order.signature)
+    work = work.holding(gather([hand.rows for hand in hands]), hands[0].inputs)
+    hands.clear()  # or the rows would be here twice
     task = work.task(torch.device("cpu"))
-    peers = Peers(member.rank, member.size)
-    history = train_network(task, order.settings, seed=order.seed, checkpoint=keeper, peers=peers)
+    peers = Peers(member.rank, member.size, member.n_hands)
+    keeper = KeptByCluster(member, peers, order.signature)
+    history = train_network(
+        task, order.settings, seed=order.seed, checkpoint=keeper, on_progress=keeper.tell, peers=peers
+    )
     return Trained(task.network.state_dict(), history, torch.get_rng_state())
