@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_world import Row, rows_of_a_world, write_ratings, write_rows, write_world
 
+from shelfwise.data import audit as audit_module
 from shelfwise.data.audit import Audit, audit
 from shelfwise.data.prepare import DataSettings, Prepared, prepare
 from shelfwise.data.ratings import clean, read_ratings
@@ -167,6 +168,14 @@ def test_an_audit_counted_by_hand(counted: Audit) -> None:
     assert (counted.n_events, counted.n_event_readers, counted.n_unknown_event_rows) == (3, 2, 1)
     assert counted.parts == {"train": 6}
     assert counted.test_reader_unseen is None
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3])
+def test_an_audit_is_the_same_in_blocks_of_readers(
+    counted: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int
+) -> None:
+    monkeypatch.setattr(audit_module, "READERS_AT_ONCE", readers)
+    assert prepare(load_dataset(tmp_path), OWN)[1] == counted
 
 
 def test_an_audit_survives_json(counted: Audit) -> None:

@@ -11,13 +11,13 @@ import polars as pl
 from shelfwise.config import Config
 from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ratings import Cleaning, Duplicates, Ratings, RatingsTable
-from shelfwise.data.shelves import Indices
 from shelfwise.data.sources import DataSet
 from shelfwise.data.split import PARTS, TEST, TRAIN, Parts
 
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 # At least this share of the books must have exactly the largest count before a cap is suspected.
 CAPPED_SHARE = 0.05
+READERS_AT_ONCE = 1 << 16
 
 
 class Audit(Config):
@@ -92,8 +92,8 @@ def count(table: RatingsTable, ratings: Ratings, cleaning: Cleaning, parts: Part
     out_of_scale = int(n.filter(pl.Series(~table.scale.contains(stars.to_numpy()))).sum())
     values, counts = np.unique(ratings.stars, return_counts=True)
     per_reader = np.bincount(ratings.user_idx, minlength=ratings.n_readers)
-    part = np.zeros(len(ratings), dtype=np.int64) if parts is None else parts.astype(np.int64)
-    per_book = np.bincount(part * ratings.n_books + ratings.item_idx, minlength=len(PARTS) * ratings.n_books)
+    part = np.zeros(len(ratings), dtype=np.int8) if parts is None else parts
+    per_book = [np.bincount(ratings.item_idx[part == p], minlength=ratings.n_books) for p in range(len(PARTS))]
     train, test = ratings.user_idx[part == TRAIN], ratings.user_idx[part == TEST]
     return Counts(
         rows={name: getattr(cleaning, name) for name in names} | {"n_out_of_scale": out_of_scale},
@@ -101,8 +101,8 @@ def count(table: RatingsTable, ratings: Ratings, cleaning: Cleaning, parts: Part
         stars=dict(zip(values.tolist(), counts.tolist(), strict=True)),
         readers=ratings.readers.ids.filter(pl.Series(per_reader > 0)),
         per_reader=per_reader[per_reader > 0],
-        per_book=per_book.reshape(len(PARTS), ratings.n_books),
-        shared=(_shared(ratings, *_groups(books, "series")), _shared(ratings, *_groups(books, "authors"))),
+        per_book=np.stack(per_book),
+        shared=_shared(ratings, (_groups(books, "series"), _groups(books, "authors"))),
         new_readers=int((~np.isin(test, train)).sum()),
     )
 
@@ -183,25 +183,27 @@ def _quantiles(counts: np.ndarray) -> dict[str, float]:
     }
 
 
-def _groups(catalogue: Catalogue, column: str) -> tuple[Indices, Indices]:
-    """(item_idx, place among the column's values in order), one row for each value of each book; int32 [N] each."""
-    pairs = catalogue.books.select(pl.int_range(pl.len(), dtype=pl.Int32).alias("item_idx"), column)
+def _groups(catalogue: Catalogue, column: str) -> pl.DataFrame:
+    """item, and group: the place among the column's values in order; a row for each value of each book; Int32."""
+    pairs = catalogue.books.select(pl.int_range(pl.len(), dtype=pl.Int32).alias("item"), column)
     if pairs[column].dtype == pl.List(pl.String):
         pairs = pairs.explode(column)
     pairs = pairs.drop_nulls()
-    codes = pairs[column].rank("dense").cast(pl.Int32) - 1
-    return pairs["item_idx"].to_numpy(), codes.to_numpy()
+    return pairs.select("item", (pl.col(column).rank("dense").cast(pl.Int32) - 1).alias("group"))
 
 
-def _shared(ratings: Ratings, item_idx: Indices, group_idx: Indices) -> int:
-    """Ratings whose reader has another rated book of the same group (series or author)."""
-    if not len(item_idx):
-        return 0
-    rows = pl.DataFrame({"user": ratings.user_idx, "item": ratings.item_idx})
-    groups = pl.DataFrame({"item": item_idx, "group": group_idx})
-    joined = rows.join(groups, on="item", how="inner")
-    shared = joined.filter(pl.len().over("user", "group") > 1)
-    return shared.select("user", "item").n_unique()
+def _shared(ratings: Ratings, groupings: tuple[pl.DataFrame, pl.DataFrame]) -> tuple[int, int]:
+    """Of each grouping, the ratings whose reader has another rated book of the same group."""
+    order = np.argsort(ratings.user_idx, kind="stable")
+    ends = np.cumsum(np.bincount(ratings.user_idx, minlength=ratings.n_readers))[READERS_AT_ONCE - 1 :: READERS_AT_ONCE]
+    counts = [0, 0]
+    for rows in np.split(order, ends):  # so that what is joined is never as long as all ratings
+        block = pl.DataFrame({"user": ratings.user_idx[rows], "item": ratings.item_idx[rows]})
+        for place, groups in enumerate(groupings):
+            joined = block.join(groups, on="item", how="inner")
+            shared = joined.filter(pl.len().over("user", "group") > 1)
+            counts[place] += shared.select("user", "item").n_unique()
+    return counts[0], counts[1]
 
 
 def _holes(catalogue: Catalogue) -> dict[str, int]:
