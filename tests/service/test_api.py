@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tiny_world import N_BOOKS, TAGS
 from shelfwise import Recommender, Rules
 from shelfwise.artifact import load_run
 from shelfwise.errors import UsageError
+from shelfwise.service import models as models_module
 from shelfwise.service.keys import make_key, revoke_key
 from shelfwise.service.models import Models
 from shelfwise.service.settings import ServiceSettings
@@ -286,6 +288,23 @@ def test_runs_of_the_same_books_share_the_index_for_imports_and_others_do_not(
     fewer = models.activate(smaller.name).recommender.book_index
     assert fewer is not index
     assert fewer.ids == models.active.recommender.run.catalogue.vocabulary.ids.to_list()
+
+
+def test_memory_is_given_back_by_one_thread_until_no_run_was_let_go_for_a_while(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Models([trained, Path(shutil.copytree(trained, tmp_path / "other"))])
+    exchanges, given = 0, []
+    monkeypatch.setattr(models_module, "UNDER_WAY", 1.0)
+    monkeypatch.setattr(models_module, "give_back_memory", lambda: given.append(exchanges))
+    for name in ("other", trained.name) * 3:
+        exchanges += 1
+        models.activate(name)
+        at_it = [thread for thread in threading.enumerate() if thread.name == "memory"]
+        assert len(at_it) <= 2  # one that is about to end, at most
+    while any(thread.name == "memory" for thread in threading.enumerate()):
+        time.sleep(0.01)
+    assert given[-1] == exchanges
 
 
 def test_while_models_are_exchanged_each_answer_is_wholly_of_one(trained: Path, smaller: Path, tmp_path: Path) -> None:

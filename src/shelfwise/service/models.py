@@ -68,6 +68,7 @@ class Models:
             )
         self.paths = {path.resolve().name: path.resolve() for path in paths}
         self._lock = threading.Lock()
+        self._exchanges, self._giving_back = 0, False
         self.previous: Served | None = None
         self.active = self._load(next(iter(self.paths.values())))
 
@@ -78,10 +79,23 @@ class Models:
         with self._lock:
             served = self._load(self.paths[name], self.active)
             self.previous, self.active = self.active, served
-        let_go = threading.Timer(UNDER_WAY, give_back_memory)  # of the run before the previous one
-        let_go.daemon = True
-        let_go.start()
+            self._exchanges += 1
+            if not self._giving_back:  # one thread, however quickly runs are exchanged
+                self._giving_back = True
+                threading.Thread(target=self._give_back, name="memory", daemon=True).start()
         return served
+
+    def _give_back(self) -> None:
+        """Give back the memory of runs that were let go, until none was for a while."""
+        last = -1
+        while True:
+            with self._lock:
+                if last == self._exchanges:
+                    self._giving_back = False
+                    return
+                last = self._exchanges
+            time.sleep(UNDER_WAY)
+            give_back_memory()
 
     def reload(self, name: str) -> None:
         """Take a run that was changed on disk into memory, where it is there. Raises RunError."""
