@@ -37,6 +37,7 @@ from shelfwise.rules.plan import OnShort, ignore_short
 
 PART_READERS = 4 * RANK_BLOCK
 MOST_WORKERS = 4  # unless more are asked for: each holds the run, some 0.5 GiB with 10,000 books
+LARGE_RUN = 1 << 30  # bytes on disk, from which one process is enough unless more are asked for
 REQUEST = "lists.json"
 
 Span = tuple[int, int]  # readers of the run: the first, and the one after the last
@@ -85,6 +86,8 @@ def usual_workers(request: Request) -> int:
 
     Most of what a list costs is too small for threads to share: two processes take four fifths of the time.
     """
+    if sum(file.stat().st_size for file in Path(request.run).iterdir()) >= LARGE_RUN:
+        return 1
     return min(torch.get_num_threads(), MOST_WORKERS, max(len(request.spans), 1))
 
 

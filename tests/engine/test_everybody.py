@@ -14,10 +14,11 @@ from polars.testing import assert_frame_equal
 from tiny_world import rows_of_a_world, train_on, write_world
 
 from shelfwise import Recommender, save_run
+from shelfwise import everybody as everybody_module
 from shelfwise.engine import HERE, Engine
 from shelfwise.engine.local import Local
 from shelfwise.errors import EngineError, OutputError, RunExistsError
-from shelfwise.everybody import Request, lists_of_all, load_recommender, request_of, write_lists
+from shelfwise.everybody import Request, lists_of_all, load_recommender, request_of, usual_workers, write_lists
 from shelfwise.rules import Rules
 
 N_READERS = 50
@@ -125,3 +126,14 @@ def test_a_part_that_cannot_be_written_is_an_error(run: Path, tmp_path: Path, mo
     with pytest.raises(OutputError, match="disk is full"):
         write_lists(asked(run), tmp_path / "lists", HERE)
     assert [file.name for file in (tmp_path / "lists").iterdir()] == ["lists.json"]
+
+
+def test_no_more_processes_than_parts_threads_or_memory_allow(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(everybody_module.torch, "get_num_threads", lambda: 64)
+    assert usual_workers(asked(run)) == 4
+    assert usual_workers(replace(asked(run), part_readers=N_READERS)) == 1
+    monkeypatch.setattr(everybody_module, "LARGE_RUN", 1000)
+    assert usual_workers(asked(run)) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(everybody_module.torch, "get_num_threads", lambda: 3)
+    assert usual_workers(asked(run)) == 3
