@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from shelfwise import TrainSettings, load_dataset
 from shelfwise.data.catalogue import Catalogue
@@ -263,11 +264,12 @@ def lenskit_ease_lists(pipeline: Any, task: Task) -> Indices:
 
 
 def implicit_fit(task: Task, settings: Settings) -> Any:
-    """On what was read, whatever the stars: a weight of 1, times alpha."""
+    """On what was read, whatever the stars: a weight of 1, times alpha. One thread of BLAS, as its warning asks."""
     from implicit.als import AlternatingLeastSquares
 
-    model = AlternatingLeastSquares(**settings, random_state=SEED, use_gpu=False)
-    model.fit(read_matrix(task.train.shelves(), task.train.n_books), show_progress=False)
+    with threadpool_limits(1, "blas"):
+        model = AlternatingLeastSquares(**settings, random_state=SEED, use_gpu=False)
+        model.fit(read_matrix(task.train.shelves(), task.train.n_books), show_progress=False)
     return model
 
 

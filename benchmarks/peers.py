@@ -167,27 +167,28 @@ def medians(found: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 def table(found: dict[str, Any]) -> str:
     """Markdown: a row a model; where a peer cannot do a column, why."""
-    lines = ["| model | " + " | ".join(heading for heading, _, _ in COLUMNS.values()) + " |"]
-    lines.append("| --- |" + " --- |" * len(COLUMNS))
+    lines = ["| model | " + " | ".join(heading for heading, _, _ in COLUMNS.values()) + " | rounds |"]
+    lines.append("| --- |" + " --- |" * (len(COLUMNS) + 1))
     for name, values in medians(found).items():
         cannot = found["models"][name]["cannot"]
         cells = [
             format(values[column], style) if column in values else cannot[needs or ""]
             for column, (_, style, needs) in COLUMNS.items()
         ]
-        lines.append(f"| {name} ({found['models'][name]['package']}) | " + " | ".join(cells) + " |")
+        rounds = len(found["models"][name]["rounds"])
+        lines.append(f"| {name} ({found['models'][name]['package']}) | " + " | ".join(cells) + f" | {rounds} |")
     return "\n".join(lines)
 
 
 def settings_table(found: dict[str, Any]) -> str:
     """Markdown: a row a trial, the chosen one in bold."""
-    lines = ["| model | settings | validation | fit, s |", "| --- | --- | --- | --- |"]
+    lines = ["| model | settings | validation |", "| --- | --- | --- |"]
     for name in PEERS:
         entry = found["models"].get(name, {"trials": []})
         for trial in entry["trials"]:
             value = f"{entry['chosen_by']} {trial[entry['chosen_by']]:.4f}"
             value = f"**{value}**" if trial["settings"] == entry["chosen"] else value
-            lines.append(f"| {name} | {worded(trial['settings'])} | {value} | {trial['fit_seconds']:.1f} |")
+            lines.append(f"| {name} | {worded(trial['settings'])} | {value} |")
     return "\n".join(lines)
 
 

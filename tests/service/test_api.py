@@ -293,16 +293,20 @@ def test_runs_of_the_same_books_share_the_index_for_imports_and_others_do_not(
 def test_memory_is_given_back_by_one_thread_until_no_run_was_let_go_for_a_while(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    others = set(threading.enumerate())  # of services that tests before this one started
     models = Models([trained, Path(shutil.copytree(trained, tmp_path / "other"))])
     exchanges, given = 0, []
+
+    def at_it() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "memory" and thread not in others]
+
     monkeypatch.setattr(models_module, "UNDER_WAY", 1.0)
     monkeypatch.setattr(models_module, "give_back_memory", lambda: given.append(exchanges))
     for name in ("other", trained.name) * 3:
         exchanges += 1
         models.activate(name)
-        at_it = [thread for thread in threading.enumerate() if thread.name == "memory"]
-        assert len(at_it) <= 2  # one that is about to end, at most
-    while any(thread.name == "memory" for thread in threading.enumerate()):
+        assert len(at_it()) <= 2  # one that is about to end, at most
+    while at_it():
         time.sleep(0.01)
     assert given[-1] == exchanges
 
