@@ -12,7 +12,7 @@ test: $(VENV)/dev.stamp
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q \
 		&& DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends chromium; } \
 		|| echo "no chromium here: tests in a browser are skipped"
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadgroup --durations 25
 
 # Minutes on clusters of two nodes, in network namespaces of their own (docs/scale.md): as root, on Linux.
 test-scale: $(VENV)/dev.stamp

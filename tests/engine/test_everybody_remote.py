@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,3 +106,13 @@ def test_workers_of_a_cluster_write_to_a_url(ray_engine: Engine, run: Path, tmp_
     (tmp_path / "lists").mkdir()
     write_lists(asked(run, n=3), Remote(f"{tmp_path.as_uri()}/lists"), ray_engine)
     assert_frame_equal(read_folder(tmp_path / "lists"), at_once(run, n=3))
+
+
+@pytest.mark.scale
+def test_workers_of_a_cluster_write_to_a_store(s3: str, run: Path) -> None:
+    """They take the store's address and credentials from their machine, here from the environment."""
+    words = [str(run), "--all", "-n", "3", "--out", str(LISTS), "--engine", "ray", "--workers", "2"]
+    shelfwise = str(Path(sys.executable).with_name("shelfwise"))
+    subprocess.run([shelfwise, "recommend", *words], check=True)
+    assert_frame_equal(read_parts(), at_once(run, n=3))
+    print(f"lists in {LISTS} by 2 workers of a cluster: as in one go")

@@ -52,15 +52,24 @@ class Shelves:
     @classmethod
     def build(cls, rows: npt.ArrayLike, item_idx: npt.ArrayLike, stars: npt.ArrayLike, n_rows: int) -> Shelves:
         """Shelves from one entry per rating, in any order; of a repeated (row, book) the last counts."""
-        rows, item_idx = np.asarray(rows, dtype=np.int64), np.asarray(item_idx, dtype=np.int32)
+        rows, item_idx = np.asarray(rows, dtype=np.int32), np.asarray(item_idx, dtype=np.int32)
         stars = np.asarray(stars, dtype=np.float32)
-        order = np.lexsort((item_idx, rows))  # stable: repeated pairs keep their order
-        rows, item_idx, stars = rows[order], item_idx[order], stars[order]
-        last = np.ones(len(rows), dtype=bool)
-        last[:-1] = (rows[1:] != rows[:-1]) | (item_idx[1:] != item_idx[:-1])
+        order = np.argsort(rows, kind="stable")  # repeated pairs keep their order
+        ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
         indptr = np.zeros(n_rows + 1, dtype=np.int64)
-        np.cumsum(np.bincount(rows[last], minlength=n_rows), out=indptr[1:])
-        return cls(indptr, item_idx[last], stars[last])
+        books, values = np.empty_like(item_idx), np.empty_like(stars)
+        n_kept = 0
+        for start in range(0, n_rows, AT_ONCE):  # so that little beside the order is as long as all ratings
+            stop = min(start + AT_ONCE, n_rows)
+            at = order[ends[start] : ends[stop]]
+            at = at[np.lexsort((item_idx[at], rows[at]))]
+            last = np.ones(len(at), dtype=bool)
+            last[:-1] = (np.diff(rows[at]) != 0) | (np.diff(item_idx[at]) != 0)
+            at = at[last]
+            indptr[start + 1 : stop + 1] = n_kept + np.cumsum(np.bincount(rows[at] - start, minlength=stop - start))
+            books[n_kept : n_kept + len(at)], values[n_kept : n_kept + len(at)] = item_idx[at], stars[at]
+            n_kept += len(at)
+        return cls(indptr, books[:n_kept], values[:n_kept])
 
     @classmethod
     def empty(cls, n_rows: int) -> Shelves:
