@@ -166,18 +166,25 @@ def medians(found: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown: a row a model; where a peer cannot do a column, why."""
+    """Markdown: a row a model, medians with the smallest and largest; where a peer cannot do a column, why."""
     lines = ["| model | " + " | ".join(heading for heading, _, _ in COLUMNS.values()) + " | rounds |"]
     lines.append("| --- |" + " --- |" * (len(COLUMNS) + 1))
-    for name, values in medians(found).items():
-        cannot = found["models"][name]["cannot"]
+    for name in medians(found):
+        entry = found["models"][name]
         cells = [
-            format(values[column], style) if column in values else cannot[needs or ""]
+            spread([values[column] for values in entry["rounds"]], style)
+            if column in entry["rounds"][0]
+            else entry["cannot"][needs or ""]
             for column, (_, style, needs) in COLUMNS.items()
         ]
-        rounds = len(found["models"][name]["rounds"])
-        lines.append(f"| {name} ({found['models'][name]['package']}) | " + " | ".join(cells) + f" | {rounds} |")
+        lines.append(f"| {name} ({entry['package']}) | " + " | ".join(cells) + f" | {len(entry['rounds'])} |")
     return "\n".join(lines)
+
+
+def spread(values: list[float], style: str) -> str:
+    """Median (smallest to largest), or the median alone where they look alike."""
+    middle, least, most = (format(value, style) for value in (median(values), min(values), max(values)))
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def settings_table(found: dict[str, Any]) -> str:

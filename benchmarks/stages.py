@@ -175,7 +175,7 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
         lines.loglog([n for n, _ in sizes], [median(one[f"{name}, s"]) for _, one in sizes], "o-", label=name)
     if len(sizes) > 1:
         lines.set(xlabel="ratings, simulated", ylabel="seconds")
-        lines.legend(fontsize=8)
+        lines.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     else:
         lines.barh(stages[::-1], [median(values[f"{name}, GiB"]) for name in stages[::-1]])
         lines.set(xlabel="peak memory until then, GiB")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shelfwise.data import shelves as shelves_module
 from shelfwise.data.shelves import Shelves
 
 N_ROWS, N_BOOKS = 5, 6
@@ -46,6 +48,13 @@ def as_reference(shelves: Shelves) -> Reference:
 @given(entries)
 def test_of_a_repeated_book_the_last_entry_counts(rows: Entries) -> None:
     assert as_reference(built(rows)) == reference(rows)
+
+
+@given(entries, st.integers(1, N_ROWS + 1))
+def test_they_are_the_same_however_many_readers_are_looked_at_once(rows: Entries, readers: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shelves_module, "AT_ONCE", readers)
+        assert as_reference(built(rows)) == reference(rows)
 
 
 @given(entries, st.lists(st.integers(-1, N_ROWS - 1), max_size=12))

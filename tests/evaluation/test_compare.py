@@ -21,6 +21,7 @@ from shelfwise.errors import UsageError
 from shelfwise.evaluation.compare import compare
 from shelfwise.evaluation.intervals import holm, paired_test, ratio_intervals
 from shelfwise.evaluation.report import Report, spread
+from shelfwise.evaluation import segments as segments_module
 from shelfwise.evaluation.segments import segments
 from shelfwise.experiment import compare_runs, evaluate
 
@@ -81,18 +82,20 @@ def test_compare_names_the_better_model_and_says_when_nothing_was_shown() -> Non
     assert next(d.effect for d in found.differences if d.metric == "mse") > 1
 
 
-def test_segments_by_hand() -> None:
-    """Even books are by Eve, odd ones by Otto; books 0 and 2 are one series."""
+@pytest.mark.parametrize("readers", [1, 2, 3])
+def test_segments_by_hand(readers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even books are by Eve, odd ones by Otto; books 0 and 2 are one series. Looked at by so many readers at once."""
+    monkeypatch.setattr(segments_module, "READERS_AT_ONCE", readers)
     features = make_features(6)
     series = pl.Series("series", ["saga", None, "saga", None, None, None])
     catalogue = type(features.catalogue)(features.catalogue.books.with_columns(series), features.catalogue.tags)
     shelves = Shelves.build([0, 1, 1, 1, 1, 1], [0, 1, 0, 2, 3, 4], [5] * 6, 3)
-    target = make_ratings([(0, 2, 4), (0, 4, 3), (0, 1, 1), (1, 5, 2), (2, 0, 5)], 3, 6)
+    target = make_ratings([(0, 2, 4), (2, 0, 5), (0, 4, 3), (0, 1, 1), (1, 5, 2)], 3, 6)
     found = segments(target, shelves, catalogue, np.array([0, 1, 19, 20, 700, 3], dtype=np.int32))
     named = {kind: [s.labels[c] for c in s.codes] for kind, s in found.items()}
-    assert named["shelf"] == ["same series", "same author", "neither", "same author", "neither"]
-    assert named["history"] == ["1-4", "1-4", "1-4", "5-19", "0"]
-    assert named["book ratings"] == ["1-19", "500+", "1-19", "1-19", "0"]
+    assert named["shelf"] == ["same series", "neither", "same author", "neither", "same author"]
+    assert named["history"] == ["1-4", "0", "1-4", "1-4", "5-19"]
+    assert named["book ratings"] == ["1-19", "0", "500+", "1-19", "1-19"]
 
 
 def train_on(world: Path, out: Path, *, model: str, seed: int = 0) -> None:

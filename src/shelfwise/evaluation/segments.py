@@ -15,6 +15,7 @@ from shelfwise.data.shelves import Indices, Shelves
 Codes = npt.NDArray[np.int8]
 HISTORY = (0, 1, 5, 20)  # ratings on the reader's shelf: lower ends
 BOOK_RATINGS = (0, 1, 20, 50, 100, 500)  # of the book in training: lower ends
+READERS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,20 @@ def _shares(target: Ratings, shelves: Shelves, groups: pl.Series) -> npt.NDArray
     """Whether a book on the shelf is in one of the groups of the book to predict, bool [N]; groups: lists by book."""
     names = groups.explode().cast(pl.Categorical).to_physical()
     of_book = pl.DataFrame(
-        {"book": np.repeat(np.arange(len(groups)), groups.list.len().fill_null(1).clip(1).to_numpy()), "group": names}
-    ).drop_nulls()
-    rated = pl.DataFrame({"reader": shelves.rows, "book": shelves.item_idx.astype(np.int64)})
-    on_shelf = rated.join(of_book, on="book").select("reader", "group").unique()
-    wanted = pl.DataFrame(
         {
-            "row": np.arange(len(target)),
-            "reader": target.user_idx.astype(np.int64),
-            "book": target.item_idx.astype(np.int64),
+            "book": np.repeat(np.arange(len(groups), dtype=np.int32), groups.list.len().fill_null(1).clip(1).to_numpy()),
+            "group": names,
         }
-    )
-    shared = wanted.join(of_book, on="book").join(on_shelf, on=["reader", "group"], how="semi")["row"].unique()
+    ).drop_nulls()
+    order = np.argsort(target.user_idx, kind="stable")
+    starts = np.arange(0, len(shelves), READERS_AT_ONCE)
+    blocks = np.split(order, np.searchsorted(target.user_idx[order], starts[1:]))
     found = np.zeros(len(target), dtype=bool)
-    found[shared.to_numpy()] = True
+    for start, rows in zip(starts.tolist(), blocks, strict=True):  # so that what is joined is never as long as all
+        block = shelves.span(start, start + READERS_AT_ONCE)
+        rated = pl.DataFrame({"reader": (start + block.rows).astype(np.int32), "book": block.item_idx})
+        on_shelf = rated.join(of_book, on="book").select("reader", "group")
+        wanted = pl.DataFrame({"row": rows, "reader": target.user_idx[rows], "book": target.item_idx[rows]})
+        shared = wanted.join(of_book, on="book").join(on_shelf, on=["reader", "group"], how="semi")["row"].unique()
+        found[shared.to_numpy()] = True
     return found
