@@ -18,10 +18,10 @@ from shelfwise.artifact import load_run, save_run
 from shelfwise.data.shelves import Shelves
 from shelfwise.data.split import TRAIN
 from shelfwise.errors import UsageError
+from shelfwise.evaluation import segments as segments_module
 from shelfwise.evaluation.compare import compare
 from shelfwise.evaluation.intervals import holm, paired_test, ratio_intervals
 from shelfwise.evaluation.report import Report, spread
-from shelfwise.evaluation import segments as segments_module
 from shelfwise.evaluation.segments import segments
 from shelfwise.experiment import compare_runs, evaluate
 

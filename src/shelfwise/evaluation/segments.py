@@ -55,7 +55,9 @@ def _shares(target: Ratings, shelves: Shelves, groups: pl.Series) -> npt.NDArray
     names = groups.explode().cast(pl.Categorical).to_physical()
     of_book = pl.DataFrame(
         {
-            "book": np.repeat(np.arange(len(groups), dtype=np.int32), groups.list.len().fill_null(1).clip(1).to_numpy()),
+            "book": np.repeat(
+                np.arange(len(groups), dtype=np.int32), groups.list.len().fill_null(1).clip(1).to_numpy()
+            ),
             "group": names,
         }
     ).drop_nulls()
