@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from worlds import make_ratings
 
+from shelfwise.data.prepare import prepare
 from shelfwise.data.scale import Scale
 from shelfwise.data.sources import load_dataset
 from shelfwise.data.split import OwnFiles
 from shelfwise.data.tables import find_table, read_table
-from shelfwise.experiment import OtherFiles, TrainSettings, train
+from shelfwise.evaluation.protocol import Exam, measure_stars
+from shelfwise.experiment import TrainSettings
+from shelfwise.features.vectors import BookFeatures
+from shelfwise.lab import Lab, choose, fit
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import FitInputs
 
@@ -82,8 +86,12 @@ def test_the_measured_error_comes_out_on_the_rows_it_was_measured_on(goodbooks: 
         files[name] = tmp_path / f"{name}.csv"
         shuffled[int(low * n) : int(high * n)].write_csv(files[name])
     data = load_dataset(goodbooks, ratings=files["train"])
-    others = OtherFiles(valid_ratings=files["valid"], test_ratings=files["test"])
-    run = train(data, TrainSettings(model="bias", split=OwnFiles()), files=others)
-    own = run.report["results"][0]
-    assert own["measures"]["stars"]["n"] == 97_948
-    assert own["measures"]["stars"]["mse"] == pytest.approx(0.6993, abs=0.002)
+    settings = TrainSettings(model="bias", split=OwnFiles())
+    prepared, _ = prepare(data, settings, valid_ratings=files["valid"], test_ratings=files["test"])
+    config, loop = settings.parsed()
+    lab = Lab(BookFeatures.of(data.catalogue), settings.seed, loop)
+    exam = Exam(prepared.ratings, prepared.parts, lab.features)
+    assert len(exam.target) == 97_948
+    assert measure_stars(fit(choose(config, prepared, lab).config, prepared, lab).model, exam) == pytest.approx(
+        0.6993, abs=0.002
+    )

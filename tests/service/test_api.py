@@ -20,6 +20,7 @@ from shelfwise import Recommender, Rules
 from shelfwise.artifact import load_run
 from shelfwise.errors import UsageError
 from shelfwise.service import models as models_module
+from shelfwise.service.guards import JsonLines
 from shelfwise.service.keys import make_key, revoke_key
 from shelfwise.service.models import Models
 from shelfwise.service.settings import ServiceSettings
@@ -309,6 +310,29 @@ def test_memory_is_given_back_by_one_thread_until_no_run_was_let_go_for_a_while(
     while at_it():
         time.sleep(0.01)
     assert given[-1] == exchanges
+
+
+def test_what_nobody_foresaw_is_answered_like_all_else_and_logged_by_its_id(
+    admin: httpx.Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With all headers, on a connection that stays: else the client's next request might get no answer."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by nobody")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recommender, "similar", fail)
+        answers = [admin.get("/v1/books/1/similar") for _ in range(20)]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert admin.get("/v1/books/1/similar").status_code == 200
+    [failed] = [
+        record
+        for record in caplog.records
+        if getattr(record, "fields", {}) == {"request_id": answers[0].headers["x-request-id"]}
+    ]
+    assert "by nobody" in JsonLines().format(failed)
 
 
 def test_while_models_are_exchanged_each_answer_is_wholly_of_one(trained: Path, smaller: Path, tmp_path: Path) -> None:

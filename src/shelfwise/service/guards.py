@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shelfwise.errors import KeyRoleError, ShelfwiseError, TooLargeError
-from shelfwise.service.problems import problem, too_slow
+from shelfwise.service.problems import problem, too_slow, unforeseen
 from shelfwise.service.settings import ServiceSettings
 
 log = logging.getLogger("shelfwise.service")
@@ -74,6 +74,11 @@ class Guards:
         except TimeoutError:
             if not begun:
                 await too_slow(Request(scope), self.body_seconds)(scope, receive, sending)
+        except Exception:
+            log.exception("failed", extra={"fields": {"request_id": request_id}})
+            if begun:  # the server cuts the answer off
+                raise
+            await unforeseen(Request(scope))(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")

@@ -63,6 +63,11 @@ def too_slow(request: Request, seconds: float) -> Response:
     return _answer(request, 408, "request", words, "send it in one go", {"Connection": "close"})
 
 
+def unforeseen(request: Request) -> Response:
+    """The answer to a request that ran into a fault of the service itself."""
+    return _answer(request, 500, "internal", "the service failed; the log says why", "try again, and report it")
+
+
 def _answer(
     request: Request, status: int, code: str, detail: str, hint: str, headers: dict[str, str] | None = None
 ) -> Response:
@@ -77,7 +82,7 @@ def _answer(
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Every error of the app as a problem."""
+    """Every error that the app knows as a problem; of all others takes care what stands before it (guards.py)."""
 
     @app.exception_handler(errors.ShelfwiseError)
     def _ours(request: Request, error: errors.ShelfwiseError) -> Response:
@@ -97,10 +102,6 @@ def add_handlers(app: FastAPI) -> None:
             return _answer(request, 404, "not-found", f"there is nothing at {request.url.path}", "see /openapi.json")
         words, headers = str(error.detail), dict(error.headers or {})
         return _answer(request, error.status_code, "request", words, "see /openapi.json", headers)
-
-    @app.exception_handler(Exception)
-    def _unforeseen(request: Request, _: Exception) -> Response:
-        return _answer(request, 500, "internal", "the service failed; the log says why", "try again, and report it")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
