@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 from tiny_world import N_BOOKS as TINY_BOOKS
 from tiny_world import N_READERS as TINY_READERS
 from tiny_world import train_on, write_world
@@ -271,6 +273,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_no_error(key: Key) 
     assert_same_states(states_of(one), states_of(other))
     another = fit(key, replace(checkerboard(), seed=1), epochs=2)
     assert states_of(another).keys() == states_of(one).keys()
+
+
+def test_the_number_of_threads_does_not_matter(key: Key) -> None:
+    found, threads = [], torch.get_num_threads()
+    try:
+        for wanted in (1, 3):
+            torch.set_num_threads(wanted)
+            with threadpool_limits(wanted):
+                found.append(answers(fit(key, WORLD), SHELVES, ALL_ROWS, ALL_BOOKS)[0])
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
 
 
 def test_events_are_used_or_ignored_but_break_nothing(key: Key) -> None:
