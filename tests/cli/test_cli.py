@@ -125,6 +125,15 @@ def test_audit_prints_a_table_or_json(shell: Shell, world: Path) -> None:
     assert isinstance(json.loads(as_json.out), dict)
 
 
+def test_an_address_without_an_engine_that_has_addresses_is_refused(shell: Shell, world: Path, run: Path) -> None:
+    """And not left aside, so that the work would be done here."""
+    address = ("--address", "head:6379")
+    for command in (("audit", world), ("recommend", run, "--all"), ("recommend", run, "--reader", 1)):
+        done = shell(*command, *address)
+        assert done.code != 0
+        assert "--address" in done.err
+
+
 # train
 
 

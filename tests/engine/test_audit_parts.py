@@ -10,6 +10,7 @@ from tiny_world import rows_of_a_world, write_ratings, write_world
 
 from shelfwise.data.audit import Audit, audit
 from shelfwise.data.audit_parts import audit_parts
+from shelfwise.data.ids import IdSpace
 from shelfwise.data.ratings import clean
 from shelfwise.data.sources import load_dataset
 from shelfwise.data.split import RandomSplit, split
@@ -31,8 +32,8 @@ def in_parts(folder: Path, rows: list[tuple[object, ...]], n: int = 3) -> Path:
     return folder
 
 
-def whole(folder: Path) -> Audit:
-    data = load_dataset(folder)
+def whole(folder: Path, ids: IdSpace | None = None) -> Audit:
+    data = load_dataset(folder, ids=ids)
     kept, cleaning = clean(data.ratings, data.catalogue, out_of_scale="keep-out")
     return audit(data, kept, cleaning, split(kept, RandomSplit()))
 
@@ -56,6 +57,35 @@ def test_parts_are_counted_as_one_file(
     assert len(digest) == 64
     del expected["fingerprint"]
     assert found == expected
+
+
+@pytest.mark.parametrize("ids", [None, "catalogue"])
+@pytest.mark.parametrize("books", [True, False])
+def test_a_folder_is_the_same_file_by_file_as_at_once(books: bool, ids: IdSpace | None, tmp_path: Path) -> None:
+    """With events, a file of which no row is left, and the fingerprint."""
+    folder = in_parts(tmp_path / "w", ROWS)
+    write_ratings(folder / "ratings" / "9.csv", [(9000, 1, 9), (9001, 2, 9)])
+    (folder / "events.csv").write_text("user_id,book_id\n1,1\n1,2\n5000,3\n")
+    if not books:
+        (folder / "books.csv").unlink()
+        (folder / "tags.csv").unlink()
+    expected = whole(folder, ids)
+    assert (expected.n_events, expected.n_event_readers) == (3, 2)
+    assert audit_parts(folder, HERE, ids=ids) == expected
+
+
+def test_files_of_which_nothing_is_left_are_no_ratings(tmp_path: Path) -> None:
+    folder = in_parts(tmp_path / "w", [(reader, 99, 4) for reader in range(9)])
+    with pytest.raises(FormatError, match="no rating is left"):
+        audit_parts(folder, HERE)
+
+
+def test_times_in_some_files_only_are_refused(tmp_path: Path) -> None:
+    folder = in_parts(tmp_path / "w", ROWS)
+    (folder / "ratings" / "9.csv").write_text("user_id,book_id,rating,time\n9000,1,4,2024-05-31\n")
+    for attempt in (lambda: audit_parts(folder, HERE), lambda: load_dataset(folder)):
+        with pytest.raises(FormatError, match="only some of its parts have times"):
+            attempt()
 
 
 def test_a_folder_of_parts_trains_as_one_file(tmp_path: Path) -> None:

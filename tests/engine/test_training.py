@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny_world import write_world
-from training_work import SignalOnce, Tapped
+from training_work import FullDisk, SignalOnce, Tapped
 from worlds import checkerboard
 
 from shelfwise.artifact import broken_off, has_run
 from shelfwise.engine import HERE, Engine, together
 from shelfwise.engine.together import Member
-from shelfwise.errors import FitError, RunExistsError
+from shelfwise.errors import FitError, OutputError, RunExistsError
 from shelfwise.models.contract import Model, Progress, silent
 from shelfwise.models.registry import model_config
 from shelfwise.training import neumf
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.settings import Checkpoint, History
-from shelfwise.training.together import FILE, folder_of, train_work
+from shelfwise.training.together import FILE, folder_of, for_a_while, train_work
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),
@@ -141,6 +141,24 @@ def test_what_is_wrong_in_a_worker_is_told_as_it_is_here(ray_engine: Engine) -> 
         with pytest.raises(FitError, match=r"the loss is not finite: epoch 1") as caught:
             fit(engine, "mf", "notebook", adam_learning_rate=1e30)
         assert "lower the learning rate" in (caught.value.hint or "")
+
+
+@pytest.mark.scale
+@pytest.mark.timeout(400)  # before those who wait for the first would give up
+def test_a_checkpoint_that_cannot_be_written_ends_the_training_in_words(
+    ray_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the first worker's alone to write, and an error of all."""
+    monkeypatch.setattr(neumf, "train_work", lambda work, *rest: train_work(Tapped(work, FullDisk()), *rest))
+    with pytest.raises(OutputError, match="the disk is full") as caught:
+        fit(ray_engine, "ncf")
+    assert caught.value.hint == "free some space"
+
+
+def test_what_is_kept_for_a_while_lies_where_all_machines_see_it(tmp_path: Path) -> None:
+    with for_a_while(tmp_path / "runs") as folder:
+        assert Path(folder).parent == tmp_path / "runs"
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.scale

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shelfwise.errors import OutputError
+from shelfwise.training import together
 from shelfwise.training.loop import Task
 
 MF = {  # eight batches an epoch of 800 readers; without dropout, so that the number of workers does not matter
@@ -84,3 +86,16 @@ class Slow:
                 file.write(f"{torch.distributed.get_world_size()}\n")
         if not (self.folder / "free").exists():
             time.sleep(1.0)
+
+
+@dataclass(frozen=True)
+class FullDisk:
+    """The first worker can write no checkpoint."""
+
+    def __call__(self, begun: int) -> None:
+        if torch.distributed.get_rank() == 0:
+            together.save_checkpoint = not_written
+
+
+def not_written(*_: object) -> None:
+    raise OutputError("the disk is full: the checkpoint was not written", hint="free some space")

@@ -38,9 +38,11 @@ def audit(
 
     With --engine or --workers file by file, of ratings in a folder ratings/.
     """
-    if (engine, workers) != ("local", None):
+    if (engine, workers, address) != ("local", None, None):
         if ratings is not None:
-            raise UsageError("--ratings does not go with --engine and --workers", hint="put the files into ratings/")
+            raise UsageError(
+                "--ratings does not go with --engine, --workers and --address", hint="put the files into ratings/"
+            )
         with open_engine(engine, workers, address) as at_work:
             result = audit_parts(
                 data,

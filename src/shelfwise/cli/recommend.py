@@ -66,8 +66,8 @@ def recommend(
         raise UsageError("for whom?", hint="give one of --reader ID, --readers F, --all, or --shelf RATINGS.csv")
     if group is not None and (reader is not None or everybody):
         raise UsageError("who is in the group?", hint="name its members with --readers F or --shelf RATINGS.csv")
-    if (engine, workers) != ("local", None) and not everybody:
-        raise UsageError("--engine and --workers go with --all", hint="add --all, or leave them out")
+    if (engine, workers, address) != ("local", None, None) and not everybody:
+        raise UsageError("--engine, --workers and --address go with --all", hint="add --all, or leave them out")
     place = None if out is None else place_of(out)
     if isinstance(place, Remote) and not (everybody and is_folder(place)):
         raise UsageError(f"{out} is a URL, which takes lists in parts alone", hint="add --all, and name a folder there")

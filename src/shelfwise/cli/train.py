@@ -151,7 +151,7 @@ def train(
     say(f"read {loaded.edition} from {loaded.folder}")
     say(f"ratings from {loaded.ratings.path}, whose book ids are the {loaded.ratings.ids}'s")
     files = OtherFiles(valid_ratings, test_ratings, embedding, embedding_ids)
-    on_engine = partial(open_engine, engine, workers, address)
+    on_engine = partial(open_engine, engine, workers, address, out.resolve().parent)
     report = _train_or_resume(loaded, settings, files, out, on_engine, resume=resume, overwrite=overwrite)
     if as_json:
         print_json(report.model_dump(mode="json"))
@@ -180,9 +180,9 @@ def _train_or_resume(
             )
         say(f"{out} is complete: nothing to resume")
         return Report.model_validate(manifest.report)
-    if not resume:
-        forget_training(out)
     with on_engine() as engine, progress() as on_progress:
+        if not resume:
+            forget_training(out)
         run = train_run(
             data,
             settings,

@@ -70,7 +70,8 @@ class Counts:
     unknown_books  ids that are not in the catalogue, the first ten by their text
     stars          how often each value occurs among the ratings kept
     readers        ids in ascending order; per_reader int64 [U], ratings of each
-    per_book       int64 [P, I], ratings of each book in each part (data.split), in train where there is no split
+    per_book       int32 [P, I], of all files int64: ratings of each book in each part (data.split), in train where
+                   there is no split
     shared         ratings whose reader has another book of the same series, author
     new_readers    test ratings of readers who are not in train
     """
@@ -80,7 +81,7 @@ class Counts:
     stars: dict[float, int]
     readers: pl.Series
     per_reader: npt.NDArray[np.int64]
-    per_book: npt.NDArray[np.int64]
+    per_book: npt.NDArray[np.integer]
     shared: tuple[int, int]
     new_readers: int
 
@@ -101,7 +102,7 @@ def count(table: RatingsTable, ratings: Ratings, cleaning: Cleaning, parts: Part
         stars=dict(zip(values.tolist(), counts.tolist(), strict=True)),
         readers=ratings.readers.ids.filter(pl.Series(per_reader > 0)),
         per_reader=per_reader[per_reader > 0],
-        per_book=np.stack(per_book),
+        per_book=np.stack(per_book).astype(np.int32),
         shared=_shared(ratings, (_groups(books, "series"), _groups(books, "authors"))),
         new_readers=int((~np.isin(test, train)).sum()),
     )

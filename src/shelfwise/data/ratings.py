@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -143,8 +143,7 @@ def read_ratings(
     AmbiguousIdsError. Stars outside the scale are kept here: audit counts them, clean refuses them.
     """
     parts = [read_part(part, columns or Columns()) for part in parts_of(path)]
-    if len({"time" in part.columns for part in parts}) > 1:
-        raise FormatError(f"{path}: only some of its parts have times", hint="give all of them, or none")
+    assert_all_timed(path, ("time" in part.columns for part in parts))
     names = ("user_id", "raw_book_id")
     text = [pl.col(name).cast(pl.String) for name in names if len({part[name].dtype for part in parts}) > 1]
     frame = parts[0] if len(parts) == 1 else pl.concat([part.with_columns(text) for part in parts])
@@ -155,6 +154,12 @@ def read_ratings(
         book_ids, space = to_catalogue_ids(frame["raw_book_id"], catalogue, ids, str(path))
     frame = frame.insert_column(1, book_ids.alias("book_id"))
     return RatingsTable(frame, path, scale or guess_scale(frame["stars"]), space)
+
+
+def assert_all_timed(path: Place, timed: Iterable[bool]) -> None:
+    """Raise FormatError where some parts of the ratings at `path` have times, and others have none."""
+    if len(set(timed)) > 1:
+        raise FormatError(f"{path}: only some of its parts have times", hint="give all of them, or none")
 
 
 def read_part(path: Place, columns: Columns) -> pl.DataFrame:
@@ -247,10 +252,11 @@ def clean(
     duplicates: Duplicates = "first",
     unknown_books: UnknownBooks = "keep-out",
     out_of_scale: Literal["error", "keep-out"] = "error",
+    may_be_empty: bool = False,
 ) -> tuple[Ratings, Cleaning]:
     """One row per reader-book pair, of books in the catalogue, all on the scale; and what was met.
 
-    Raises BadValueError, UnknownBookError, DuplicateError, FormatError when nothing is left.
+    Raises BadValueError, UnknownBookError, DuplicateError, FormatError when nothing is left, unless that may be.
     """
     keep = np.ones(len(table.frame), dtype=np.bool_)
     if out_of_scale == "error":
@@ -268,7 +274,7 @@ def clean(
                 hint="add the book to the catalogue, or leave such rows out with --unknown-books keep-out",
             )
         keep &= ~unknown
-    if not keep.any():
+    if not keep.any() and not may_be_empty:
         raise FormatError(f"{table.path}: no rating is left", hint="check that its book ids are the catalogue's")
     frame = table.frame if keep.all() else table.frame.filter(pl.Series(keep))
     ratings = index_ratings(frame, Vocabulary(frame["user_id"]), catalogue.vocabulary, table.scale)
@@ -290,7 +296,7 @@ def clean(
             hint="choose a rule with --duplicates first|last|mean|drop",
         )
     ratings = _without_repeats(ratings, repeated, duplicates)
-    if not len(ratings):
+    if not len(ratings) and not may_be_empty:
         raise FormatError(f"{table.path}: no rating is left", hint="every pair is rated twice: choose another rule")
     by_pair = repeated.group_by("pair").agg(pl.col("stars").n_unique())
     return ratings, replace(

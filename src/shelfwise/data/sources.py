@@ -130,8 +130,8 @@ def load_dataset(
     path = ratings or own
     if path is None:
         raise MissingDataError(f"{folder} has no ratings.* ({', '.join(SUFFIXES)})", hint="add it")
-    if ratings is None and source == folder and edition in (KAGGLE, GITHUB):
-        ids = ids or "catalogue"  # these editions' own ratings are known to use it
+    if ratings is None:
+        ids = ids or own_ids(edition, folder, source)
     table = read_ratings(path, books, columns=columns, scale=scale, ids=ids)
     events_path = find_table(folder, "events") if folder.is_dir() and ratings is None else None
     if books is None:
@@ -141,8 +141,15 @@ def load_dataset(
     return DataSet(_title(folder), edition, folder, books, table, events, fingerprint(files))
 
 
-def load_without_ratings(name: str | Place, catalogue: str | Place | None = None) -> tuple[DataSet, list[Place]]:
-    """A data set with everything but the rows of its ratings and its fingerprint, and the files that this is of.
+def own_ids(edition: str, folder: Place, source: Place) -> IdSpace | None:
+    """The ids that the ratings of a data set are known to use, where its catalogue comes from `source`."""
+    return "catalogue" if source == folder and edition in (KAGGLE, GITHUB) else None
+
+
+def load_without_ratings(
+    name: str | Place, catalogue: str | Place | None = None
+) -> tuple[DataSet, IdSpace | None, list[Place], Place | None]:
+    """A data set with its catalogue alone, the ids that it is known to use, its files before the events', and this one.
 
     Without a catalogue it has no book yet. Raises MissingDataError, FetchError and what the catalogue raises.
     """
@@ -154,11 +161,9 @@ def load_without_ratings(name: str | Place, catalogue: str | Place | None = None
         raise MissingDataError(f"{folder} has no ratings.* and no folder ratings/", hint="add them")
     nothing = RatingsTable(pl.DataFrame(), path, Scale(1, 5), "catalogue")
     events_path = find_table(folder, "events") if folder.is_dir() else None
-    events, files = None, [*files, path]
-    if events_path is not None and books is not None:
-        events, files = read_events(events_path, books, None), [*files, events_path]
     books = books or catalogue_of_ids(pl.Series([], dtype=pl.Int64))
-    return DataSet(_title(folder), edition, folder, books, nothing, events, ""), files
+    data = DataSet(_title(folder), edition, folder, books, nothing, None, "")
+    return data, own_ids(edition, folder, source), [*files, path], events_path
 
 
 def _title(folder: Place) -> str:

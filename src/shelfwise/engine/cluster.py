@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,12 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
-from shelfwise.engine.together import LOOK_SECONDS, Hand, Member, Report, assert_cpus_left, n_cpus, run_together
+from shelfwise.engine.together import (
+    LOOK_SECONDS,
+    Hand,
+    Member,
+    Report,
+    assert_cpus_left,
+    assert_same_version,
+    n_cpus,
+    run_together,
+)
 from shelfwise.errors import EngineError
 from shelfwise.version import __version__
 
 INSTALL = "install it: pip install 'shelfwise[ray]'"
-ANSWER_SECONDS = 10.0  # within which a cluster's address must answer
+ANSWER_SECONDS = 10.0  # within which somebody must answer at a cluster's address
+SPEAK_SECONDS = 60.0  # and be a cluster: Ray itself takes seconds to import, on a busy machine many
+NOT_IMPORTED = "failed to import"  # what Ray says of a function whose package a worker lacks
 TRIES_AGAIN = 10  # of a block whose worker or machine was lost
 SETTINGS = {
     "RAY_AUTH_MODE": "token",  # nobody else on the network may use the cluster
@@ -36,10 +49,10 @@ SETTINGS = {
 
 
 class Cluster:
-    """A cluster that this process is connected to."""
+    """A cluster that this process is connected to; `place`, where there is one, is a folder that all machines see."""
 
-    def __init__(self, n_workers: int) -> None:
-        self.n_workers = n_workers
+    def __init__(self, n_workers: int, place: Path | None = None) -> None:
+        self.n_workers, self.place = n_workers, place
 
     def map(
         self, function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
@@ -47,10 +60,11 @@ class Cluster:
         import ray
 
         run = ray.remote(_run).options(max_retries=TRIES_AGAIN, name=function.__name__)
-        there = [ray.put(shared)]  # in a list it is not unpacked for each call, but once in each worker
+        packed = ray.cloudpickle.dumps(function)  # a machine with another Shelfwise may not have it: _run says so first
+        there = [_handed(ray.put, shared)]  # in a list it is not unpacked for each call, but once in each worker
         waiting: deque[Any] = deque()
         for block in blocks:
-            waiting.append(run.remote(__version__, function, there, block))
+            waiting.append(_handed(run.remote, __version__, packed, there, block))
             if len(waiting) >= AHEAD * self.n_workers:
                 yield _result(waiting.popleft())
         while waiting:
@@ -71,20 +85,26 @@ class Cluster:
 _kept: tuple[Any, Any] = (None, None)  # in a worker: the reference to what is shared, and what it is
 
 
-def _run(version: str, function: Callable[[Any, Any], Any], there: list[Any], block: Any) -> Any:
+def _run(version: str, packed: bytes, there: list[Any], block: Any) -> Any:
     """One call, in a worker. Raises EngineError where the worker's machine has another Shelfwise."""
     import ray
 
     global _kept  # noqa: PLW0603 - a process serves one map at a time
-    if version != __version__:
-        raise EngineError(
-            f"the machine {socket.gethostname()} has shelfwise {__version__}, the command is of shelfwise {version}",
-            hint="install the same version on all machines of the cluster",
-        )
+    assert_same_version(version)
     if _kept[0] != there[0]:
         _kept = (None, None)
         _kept = (there[0], ray.get(there[0]))
-    return function(_kept[1], block)
+    return ray.cloudpickle.loads(packed)(_kept[1], block)
+
+
+def _handed(hand_over: Callable[..., Any], *what: Any) -> Any:
+    """What is handed to Ray. Raises EngineError where it takes no more."""
+    import ray
+
+    try:
+        return hand_over(*what)
+    except ray.exceptions.RayError as error:  # the object store or its disk is full, or the cluster is gone
+        raise _lost(error) from error
 
 
 def _result(promised: Any) -> Any:
@@ -96,34 +116,53 @@ def _result(promised: Any) -> Any:
     try:
         return ray.get(promised)
     except ray.exceptions.RayTaskError as error:
-        if not isinstance(error.cause, ray.exceptions.RayError):
-            raise error.cause from error
-        lost: BaseException = error.cause
+        if isinstance(error.cause, ray.exceptions.RayError):
+            raise _lost(error.cause) from error
+        if isinstance(error.cause, RuntimeError) and NOT_IMPORTED in str(error.cause):
+            raise EngineError(
+                f"a machine of the cluster has no shelfwise that works: {_told(error.cause)}",
+                hint=f"install shelfwise {__version__} on all machines of the cluster",
+            ) from error
+        raise error.cause from error
     except ray.exceptions.RayError as error:
-        lost = error
-    if isinstance(lost, ray.exceptions.OutOfMemoryError):
-        raise EngineError(
-            f"a worker ran out of memory, again and again: {_told(lost)}",
+        raise _lost(error) from error
+
+
+def _lost(error: BaseException) -> EngineError:
+    """What Ray gave up on, in our words."""
+    import ray
+
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return EngineError(
+            f"a worker ran out of memory, again and again: {_told(error)}",
             hint="give fewer --workers, or machines with more memory",
-        ) from lost
-    raise EngineError(
-        f"work on the cluster was lost: {_told(lost)}",
+        )
+    if isinstance(error, (ray.exceptions.OutOfDiskError, ray.exceptions.ObjectStoreFullError)):
+        return EngineError(
+            f"no room is left for what Ray keeps in memory and on disk: {_told(error)}",
+            hint="free some space where Ray has its temporary files (/tmp/ray), or give machines with more memory",
+        )
+    return EngineError(
+        f"work on the cluster was lost: {_told(error)}",
         hint="see what failed with `ray status`; where it was writing parts, a new run goes on",
-    ) from lost
+    )
 
 
 @contextmanager
-def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
+def connected(address: str | None, workers: int | None, place: Path | None = None) -> Iterator[Cluster]:
     """The cluster at `address`, or one of `workers` CPUs of this machine, bound to loopback and gone at the end.
 
+    place  as open_engine takes it
     Raises EngineError.
     """
     ray = _ray()
     if address is not None:
         _assert_answers(address)
     if ray.is_initialized():  # by whoever called us
-        yield Cluster(workers or n_cpus())
+        yield Cluster(workers or n_cpus(), place)
         return
+    if address is not None:
+        _assert_speaks(address)
     common = {
         "log_to_driver": False,
         "logging_level": "ERROR",
@@ -141,7 +180,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Cluster]:
             "or RAY_AUTH_TOKEN_PATH (docs/scale.md)",
         ) from error
     try:
-        yield Cluster(workers or n_cpus())
+        assert_cpus_left()
+        yield Cluster(workers or n_cpus(), place)
     finally:
         ray.shutdown()
 
@@ -160,14 +200,26 @@ def _ray() -> Any:
 def _assert_answers(address: str) -> None:
     """Raise EngineError unless somebody listens at host:port; Ray itself would wait for minutes, then abort."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         raise EngineError(f"{address!r} is no address of a cluster", hint="give HOST:PORT, as `ray start` says it")
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # the last two: no port, no name
         raise EngineError(
             f"nobody answers at {address}: {error}",
             hint="give HOST:PORT as `ray start --head` says it, and look whether the head node runs",
+        ) from error
+
+
+def _assert_speaks(address: str) -> None:
+    """Raise EngineError where another program answers, or a head that hangs: ray.init would ask it without an end."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        subprocess.run(command, capture_output=True, timeout=SPEAK_SECONDS, check=False)  # noqa: S603 - no shell
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(
+            f"what answers at {address} is no Ray cluster, or one that hangs",
+            hint="give HOST:PORT as `ray start --head` says it",
         ) from error
 
 

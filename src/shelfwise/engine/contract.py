@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 from shelfwise.errors import UsageError
@@ -38,11 +39,14 @@ class Engine(Protocol):
 
 
 @contextmanager
-def open_engine(name: EngineName = "local", workers: int | None = None, address: str | None = None) -> Iterator[Engine]:
+def open_engine(
+    name: EngineName = "local", workers: int | None = None, address: str | None = None, place: Path | None = None
+) -> Iterator[Engine]:
     """An executor, closed at the end.
 
     workers  at a time; None for one where `name` is local, and for all CPUs of the cluster where it is ray
     address  of a Ray cluster that runs, as `ray start` says it; None to start one on this machine alone
+    place    a folder that all machines of the cluster see, for what is kept while the engine is open
     Raises UsageError, EngineError.
     """
     if name == "local":
@@ -54,5 +58,5 @@ def open_engine(name: EngineName = "local", workers: int | None = None, address:
         return
     from shelfwise.engine.cluster import connected
 
-    with connected(address, workers) as engine:
+    with connected(address, workers, place) as engine:
         yield engine

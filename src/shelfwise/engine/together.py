@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from shelfwise.errors import EngineError, ShelfwiseError
+from shelfwise.version import __version__
 
 Shared = TypeVar("Shared")
 Hand = TypeVar("Hand")
@@ -39,6 +41,7 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one more process to start
     # Until all CPUs are there; Ray Train may have counted those of a machine that was lost just now.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_COLLECTIVE_TIMEOUT_S": str(SILENT_SECONDS),  # by itself a process waits for one that ended, for ever
 }
 
 
@@ -61,15 +64,28 @@ class Member:
         ray.train.report(numbers)
 
     def keep(self, write: Callable[[Path], None], numbers: Report) -> None:
-        """report(), and keep the folder that `write` fills, in the first process alone."""
+        """report(), and keep the folder that `write` fills, in the first process alone. Raises what `write` raises."""
         import ray.train
 
-        if self.rank:
-            ray.train.report(numbers)
-            return
         with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder))
-            ray.train.report(numbers, ray.train.Checkpoint.from_directory(folder))
+            self.of_first(lambda: write(Path(folder)))
+            ray.train.report(numbers, None if self.rank else ray.train.Checkpoint.from_directory(folder))
+
+    def of_first(self, work: Callable[[], Result]) -> Result:
+        """What the first process works out, in every process; and so is a ShelfwiseError that it raises."""
+        from ray.train.collective import broadcast_from_rank_zero
+
+        told: tuple[Any, ShelfwiseError | None] = (None, None)
+        if not self.rank:
+            try:
+                told = (work(), None)
+            except ShelfwiseError as error:
+                told = (None, error)
+        found, failed = broadcast_from_rank_zero(told)
+        if failed is not None:
+            raise failed
+        result: Result = found
+        return result
 
     def kept(self) -> list[Path]:
         """Folders that were kept, by this attempt and earlier ones, newest first; the first may be damaged."""
@@ -101,11 +117,15 @@ def run_together(
     place = place.resolve()
     place.mkdir(parents=True, exist_ok=True)
     n_hands = n * HANDS if n > 1 else 1
-    there = {"shared": ray.put(shared), "hands": [ray.put(hand(j, n_hands)) for j in range(n_hands)]}
+    try:
+        there = {"shared": ray.put(shared), "hands": [ray.put(hand(j, n_hands)) for j in range(n_hands)]}
+    except ray.exceptions.RayError as error:  # the object store or its disk is full
+        raise _understood(error) from error
+    known = {"function": function, "place": place, "silent_seconds": SILENT_SECONDS, "version": __version__}
     reports = _queue()
     trainer = DataParallelTrainer(
         _member,
-        train_loop_config={"function": function, "place": place, "silent_seconds": SILENT_SECONDS, **there},
+        train_loop_config={**known, **there},
         scaling_config=ScalingConfig(num_workers=(1, n)),
         run_config=RunConfig(
             name=ATTEMPT.format(1 + len(list(place.glob("attempt-*")))),
@@ -134,6 +154,15 @@ def assert_cpus_left() -> None:
         raise EngineError("no machine of the cluster has a CPU left", hint="add machines, and start again")
 
 
+def assert_same_version(version: str) -> None:
+    """Raises EngineError where this machine has another Shelfwise than the command."""
+    if version != __version__:
+        raise EngineError(
+            f"the machine {socket.gethostname()} has shelfwise {__version__}, the command is of shelfwise {version}",
+            hint="install the same version on all machines of the cluster",
+        )
+
+
 def n_cpus() -> int:
     """CPUs of all machines of the cluster."""
     import ray
@@ -145,6 +174,7 @@ def _member(config: dict[str, Any]) -> Any:
     """One process: what the function gives, or the ShelfwiseError that it raises, which Ray need not try again."""
     import ray.train
 
+    assert_same_version(config["version"])
     context = ray.train.get_context()
     rank, size, hands = context.get_world_rank(), context.get_world_size(), config["hands"]
     member = Member(rank, size, config["place"], len(hands))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
@@ -65,13 +66,19 @@ def train_work(work: Work, settings: LoopSettings, inputs: FitInputs, checkpoint
     def tell(report: Report) -> None:
         inputs.on_progress(report["stage"], report["done"], report["total"])
 
-    with tempfile.TemporaryDirectory() as nowhere:
-        folder = folder_of(checkpoint) if checkpoint else Path(nowhere)
-        found = inputs.engine.together(_train, (work.holding((), None), order), hand, folder, tell)
+    with nullcontext(folder_of(checkpoint)) if checkpoint else for_a_while(inputs.engine.place) as folder:
+        found = inputs.engine.together(_train, (work.holding((), None), order), hand, Path(folder), tell)
     work.network.load_state_dict(found.weights)
     work.network.eval()
     torch.set_rng_state(found.random)
     return found.history
+
+
+def for_a_while(place: Path | None) -> AbstractContextManager[str]:
+    """A folder for what is kept only while a network is trained, in the place that all machines see."""
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(dir=place, prefix=".shelfwise-")
 
 
 def folder_of(checkpoint: Checkpoint) -> Path:
@@ -125,13 +132,26 @@ class KeptByCluster:
         return self.member.place
 
     def load(self, network: nn.Module, make_optimiser: MakeOptimiser) -> State | None:
-        """Raises RunExistsError."""
-        for folder in self.member.kept():
-            try:
-                return load_checkpoint(Checkpoint(folder / FILE, self.signature), network, make_optimiser)
-            except CorruptRunError:
-                continue
-        return None
+        """The newest that the first process finds sound, in every process. Raises RunExistsError."""
+        found: State | None = None
+
+        def newest() -> Path | None:
+            nonlocal found
+            for folder in self.member.kept():
+                try:
+                    found = load_checkpoint(Checkpoint(folder / FILE, self.signature), network, make_optimiser)
+                except CorruptRunError:
+                    continue
+                return folder
+            return None
+
+        folder = self.member.of_first(newest)
+        if folder is None or not self.member.rank:
+            return found
+        try:
+            return load_checkpoint(Checkpoint(folder / FILE, self.signature), network, make_optimiser)
+        except CorruptRunError as error:  # not there yet where this process is: all start again
+            raise RuntimeError(error.message) from error
 
     def save(self, network: nn.Module, state: State) -> None:
         def write(folder: Path) -> None:
