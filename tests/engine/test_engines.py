@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import engine_work as work
 import numpy as np
 import pytest
+import torch
 
-from shelfwise.engine import HERE, Engine, open_engine
+from shelfwise.engine import HERE, Engine, in_threads, open_engine, sharing_threads
 from shelfwise.engine.local import Local
 from shelfwise.errors import BadValueError, EngineError, UsageError
 
@@ -17,12 +21,28 @@ ON_RAY = pytest.mark.xdist_group("ray")
 RAY = pytest.param("ray", marks=ON_RAY)
 
 
-@pytest.fixture(params=["here", "processes", RAY])
-def engine(request: pytest.FixtureRequest) -> Engine:
+@pytest.fixture(params=["here", "threads", "processes", RAY])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     if request.param == "ray":
-        found: Engine = request.getfixturevalue("ray_engine")
-        return found
-    return HERE if request.param == "here" else Local(2)
+        yield request.getfixturevalue("ray_engine")
+    elif request.param == "threads":
+        with three_threads():
+            yield HERE
+    else:
+        yield HERE if request.param == "here" else Local(2)
+
+
+@contextmanager
+def three_threads() -> Iterator[None]:
+    """What this process works at once, even on a machine of one core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with sharing_threads():
+            yield
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_results_are_those_of_a_loop(engine: Engine) -> None:
@@ -80,6 +100,26 @@ def test_big_results_and_big_shared_arrays_come_whole(engine: Engine) -> None:
 def test_the_work_is_done_elsewhere_by_one_thread_each(engine: Engine) -> None:
     assert os.getpid() not in set(engine.map(work.process, range(12), None))
     assert set(engine.map(work.threads, range(4), None)) == {(1, 1)}
+
+
+def test_threads_work_at_once_with_libraries_of_one_thread_each() -> None:
+    meet = threading.Barrier(3, timeout=20)
+
+    def meeting(_: None, block: int) -> tuple[int, int]:
+        meet.wait()  # breaks, unless three are here at the same time
+        return work.threads(None, block)
+
+    with three_threads():
+        assert list(in_threads(meeting, range(9), None)) == [(1, 1)] * 9
+
+
+def test_threads_that_share_their_own_work_do_not_wait_for_each_other() -> None:
+    def outer(_: None, block: int) -> list[int]:
+        return list(in_threads(work.add, range(block), {"offset": block}))
+
+    with three_threads():
+        found = list(in_threads(outer, range(12), None))
+    assert found == [[block + one for one in range(block)] for block in range(12)]
 
 
 @ON_RAY

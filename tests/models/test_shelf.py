@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 from worlds import checkerboard, make_features, make_ratings
 
 from shelfwise.data.catalogue import Catalogue
@@ -28,7 +29,9 @@ from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training import leave_one_out as leave_one_out_module
 from shelfwise.training import pickup as pickup_module
+from shelfwise.training import shelf as shelf_fit_module
 from shelfwise.training.leave_one_out import leave_one_out, level_of_others
+from shelfwise.training.pieces import Pieces
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.shelf import (
     Rows,
@@ -360,3 +363,21 @@ def test_a_model_without_content_takes_in_no_new_book(inputs: FitInputs) -> None
     model, _ = fit_model(OrdinalBiasConfig(hidden=(4,)), LOOP, inputs)
     with pytest.raises(UsageError, match="knows no books but those"):
         model.with_new_books(make_features(26))
+
+
+def test_however_many_threads_there_are_the_model_is_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (leave_one_out_module, shelf_fit_module):
+        monkeypatch.setattr(module, "BLOCK", 40)
+    monkeypatch.setattr(shelf_fit_module, "PIECES", Pieces(n_rows=500))
+    inputs = random_world(n_readers=300, n_books=120)
+    valid = random_world(seed=1, n_readers=300, n_books=120)
+    states, before = [], torch.get_num_threads()
+    for n_threads in (1, 3):
+        torch.set_num_threads(n_threads)
+        with threadpool_limits(n_threads):
+            fitted, _ = fit_model(CONFIG, LOOP, replace(inputs, valid=valid.train))
+        states.append(fitted.book_state())
+        assert torch.get_num_threads() == n_threads
+    torch.set_num_threads(before)
+    assert states[0].keys() == states[1].keys()
+    assert [name for name in states[0] if not np.array_equal(states[0][name], states[1][name], equal_nan=True)] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -107,17 +108,30 @@ def write_frames(frames: Iterable[pl.DataFrame], path: Path) -> int:
     """
     if path.suffix not in (".csv", ".parquet"):
         raise UsageError(f"cannot write {path.name}", hint="end the name in .csv or .parquet")
-    n_rows, header = 0, True
+    write = _write_parquet if path.suffix == ".parquet" else _write_csv
     with atomic_write(path) as temporary:
-        if path.suffix == ".parquet":
-            frame = pl.concat(list(frames))
-            frame.write_parquet(temporary)
-            return len(frame)
-        with temporary.open("wb") as stream:
-            for frame in frames:
-                frame.write_csv(stream, include_header=header)
-                header = False
-                n_rows += len(frame)
+        return write(frames, temporary)
+
+
+def _write_csv(frames: Iterable[pl.DataFrame], path: Path) -> int:
+    n_rows = 0
+    with path.open("wb") as stream:
+        for number, frame in enumerate(frames):
+            frame.write_csv(stream, include_header=number == 0)
+            n_rows += len(frame)
+    return n_rows
+
+
+def _write_parquet(frames: Iterable[pl.DataFrame], path: Path) -> int:
+    """Each frame goes to a file of its own first, so that never more than a few are in memory."""
+    n_rows = 0
+    parts: list[Path] = []
+    with tempfile.TemporaryDirectory(prefix=f"{path.name}.", dir=path.parent) as folder:
+        for frame in frames:
+            parts.append(Path(folder) / f"{len(parts)}.parquet")
+            frame.write_parquet(parts[-1])
+            n_rows += len(frame)
+        pl.scan_parquet(parts, glob=False).sink_parquet(path)
     return n_rows
 
 

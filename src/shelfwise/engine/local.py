@@ -1,10 +1,9 @@
-"""Work on this machine: in this process, or spread over processes."""
+"""Work on this machine: in this process and its threads, or spread over processes."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
+from shelfwise.engine.threads import in_threads, limit_libraries
 from shelfwise.errors import EngineError
 
 _call: Callable[[Any], Any]  # in a process of a pool: what it does with a block
@@ -20,7 +20,8 @@ _call: Callable[[Any], Any]  # in a process of a pool: what it does with a block
 
 @dataclass(frozen=True)
 class Local:
-    """One worker is this process itself, with all its threads; several are processes of one thread each."""
+    """One worker is this process itself, whose threads share the blocks inside sharing_threads(), and else each block;
+    several are processes of one thread each."""
 
     n_workers: int = 1
 
@@ -28,7 +29,7 @@ class Local:
         self, function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
     ) -> Iterator[Result]:
         if self.n_workers == 1:
-            return (function(shared, block) for block in blocks)
+            return in_threads(function, blocks, shared)
         return self._spread(function, blocks, shared)
 
     def _spread(
@@ -55,13 +56,9 @@ class Local:
 
 def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
     """What a process does first: with as many processes as cores, more threads would but wait for each other."""
-    import threadpoolctl
-
     global _call  # noqa: PLW0603 - a process lives for one map
     os.environ |= dict.fromkeys(THREADS, "1")  # of what is loaded from now on
-    threadpoolctl.threadpool_limits(1)
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(1)
+    limit_libraries()
     _call = lambda block: function(shared, block)  # noqa: E731
 
 

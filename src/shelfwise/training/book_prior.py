@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from shelfwise.engine import in_threads
 from shelfwise.models.coreading import inverted_factor
 from shelfwise.models.shelf_books import covariance
 from shelfwise.models.similarity import BookTraits, KernelWeights
@@ -53,15 +54,18 @@ class BookPrior:
         """count float32 [I], ratings of each book. Time R^3, memory 4 R^2 bytes."""
         rated = torch.nonzero(count > 0)[:, 0]
         matrix = np.empty((len(rated), len(rated)), dtype=np.float32, order="F")
-        for start in range(0, len(rated), BOOKS_AT_ONCE):
-            end = start + BOOKS_AT_ONCE
-            matrix[start:, start:end] = covariance(traits, rated[start:end], rated[start:], weights).T
+        blocks = [slice(start, start + BOOKS_AT_ONCE) for start in range(0, len(rated), BOOKS_AT_ONCE)]
+
+        def of_block(_: None, books: slice) -> Tensor:
+            return covariance(traits, rated[books], rated[books.start :], weights)
+
+        for books, found in zip(blocks, in_threads(of_block, blocks, None), strict=True):
+            matrix[books.start :, books] = found.T
         np.einsum("ii->i", matrix)[:] += (1 / count[rated] + weights.noise).numpy()
         factor = inverted_factor(matrix)
         diagonal = np.empty(len(rated), dtype=np.float32)
-        for start in range(0, len(rated), BOOKS_AT_ONCE):
-            end = start + BOOKS_AT_ONCE
-            diagonal[start:end] = np.square(factor[start:, start:end]).sum(axis=0)
+        for books in blocks:
+            diagonal[books] = np.square(factor[books.start :, books]).sum(axis=0)
         return cls(traits, weights, rated, factor, diagonal)
 
     def expect(self, means: Tensor) -> Expected:

@@ -28,7 +28,7 @@ from shelfwise.models.shelf import ShelfConfig
 from shelfwise.models.shelf_books import ShelfBooks
 from shelfwise.models.similarity import PARTS, BookTraits, KernelWeights, batches, system
 
-BLOCK = 8192  # readers
+BLOCK = 4096  # readers
 LEARNED_PARTS = [PARTS.index("coreading")]  # which a book has only once it was read
 ABOUT_PARTS = [PARTS.index(name) for name in ("about", "close")]
 

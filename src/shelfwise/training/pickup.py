@@ -10,10 +10,10 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from shelfwise.data.shelves import Floats, Shelves
-from shelfwise.engine import HERE, Engine
+from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.engine import HERE, Engine, in_threads
 from shelfwise.features.vectors import BookFeatures, VectorSizes, beside_names
-from shelfwise.models.contract import FitInputs
+from shelfwise.models.contract import FitInputs, Rows
 from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without, inverted
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.shelf import Shelf, ShelfConfig
@@ -23,7 +23,7 @@ from shelfwise.models.sparse_ease import Gram, Groups, GroupWork, sparse_ease
 from shelfwise.ranking import ranking_metrics
 
 BOOKS_AT_ONCE = 1000
-READERS_AT_ONCE, SCORES_AT_ONCE = 256, 64_000_000
+READERS_AT_ONCE, SCORES_AT_ONCE = 64, 64_000_000
 GROUP_BOOKS = 500
 MOST_ENTRIES = 100_000_000  # of the pickup matrix, 0.8 GB
 HELD_BACK = 0.2  # of training ratings, foretold from the others while the pick head learns
@@ -140,24 +140,26 @@ def _candidates(
 ) -> tuple[Tensor, Tensor]:
     """Numbers [U, C, F] of each reader's candidates, and which the reader picked up, float32 [U, C]."""
     readers = model.fold_in(shelves)
-    numbers: Tensor | None = None
-    picked: Tensor | None = None
     size = max(1, min(READERS_AT_ONCE, SCORES_AT_ONCE // len(model.book_counts)))
-    for start in range(0, len(shelves), size):
-        rows = np.arange(start, min(start + size, len(shelves)))
+    blocks = [np.arange(start, min(start + size, len(shelves))) for start in range(0, len(shelves), size)]
+
+    @torch.no_grad()
+    def of_block(_: None, rows: Rows) -> tuple[Tensor, Tensor]:
         scores = None
         if inverse is not None:
             kept, held = (reading_matrix(some.take(rows), len(inverse)) for some in (shelves, wanted))
             scores = model.with_trace(ease_scores_without(inverse, kept, held))
         found = model.propose(readers, rows, scores=scores)
-        if numbers is None or picked is None:
-            numbers = torch.empty(len(shelves), found.books.shape[1], found.numbers.shape[1])
-            picked = torch.empty(len(shelves), found.books.shape[1])
-        numbers[rows] = found.numbers.view(len(rows), found.books.shape[1], -1)
-        picked[rows] = torch.from_numpy(wanted.take(rows).holds(found.books).astype(np.float32))
+        numbers = found.numbers.view(len(rows), found.books.shape[1], -1)
+        return numbers, torch.from_numpy(wanted.take(rows).holds(found.books).astype(np.float32))
+
+    numbers, picked = torch.empty(0), torch.empty(0)
+    for rows, (its_numbers, its_picked) in zip(blocks, in_threads(of_block, blocks, None), strict=True):
+        if not len(numbers):
+            numbers = torch.empty(len(shelves), *its_numbers.shape[1:])
+            picked = torch.empty(len(shelves), *its_picked.shape[1:])
+        numbers[rows], picked[rows] = its_numbers, its_picked
         inputs.on_progress("candidates", int(rows[-1]) + 1, len(shelves))
-    assert numbers is not None
-    assert picked is not None
     return numbers, picked
 
 
@@ -178,11 +180,15 @@ def choose_taste(model: Shelf, inputs: FitInputs) -> float:
     readers = model.fold_in(shelves)
     trials = [model.changed(taste=taste, order="blend") for taste in TASTES]
     lists = np.full((len(TASTES), len(readers), LIST), -1, dtype=np.int32)
-    n_done = 0
-    for rows in model.blocks(readers):
+    blocks, n_done = list(model.blocks(readers)), 0
+
+    @torch.inference_mode()
+    def of_block(_: None, rows: Rows) -> list[Indices]:
         found = model.propose(readers, rows)
-        for trial, its_lists in zip(trials, lists, strict=True):
-            first, _ = trial.first_of(found, LIST, shelves.take(rows))
+        return [trial.first_of(found, LIST, shelves.take(rows))[0] for trial in trials]
+
+    for rows, found in zip(blocks, in_threads(of_block, blocks, None), strict=True):
+        for its_lists, first in zip(lists, found, strict=True):
             its_lists[rows, : first.shape[1]] = first
         n_done += len(rows)
         inputs.on_progress("taste", n_done, len(readers))

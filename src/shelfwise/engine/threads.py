@@ -1,0 +1,74 @@
+"""Blocks of work shared by the threads of this process, such that results do not depend on how many there are.
+
+A library that shares one sum among its threads adds up in another order where there are more of them, and training by
+gradients carries the last digit on. Here every call of a library has one thread, and what is shared are blocks, whose
+bounds nothing but the work decides. It is faster too: most calls are too small to be worth sharing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from shelfwise.engine.contract import Block, Result, Shared
+
+MOST_THREADS = 8  # each holds a block, and between calls of libraries Python lets one go on at a time
+
+# Not seen by the threads themselves: what they call is not shared once more.
+_pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", default=None)
+
+
+def limit_libraries() -> None:
+    """One thread for each call of a library in this thread, and of those that know no difference, in this process."""
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
+@contextmanager
+def sharing_threads() -> Iterator[None]:
+    """While inside, in_threads() has as many threads as PyTorch had, and libraries have one."""
+    import threadpoolctl
+    import torch
+
+    before = torch.get_num_threads()
+    n_threads = min(before, MOST_THREADS)
+    with threadpoolctl.threadpool_limits(1), ThreadPoolExecutor(n_threads, "shelfwise", limit_libraries) as pool:
+        token = _pool.set((pool, n_threads))
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            _pool.reset(token)
+
+
+def in_threads(
+    function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
+) -> Iterator[Result]:
+    """As Engine.map, by the threads of sharing_threads(), one block after the other outside of it.
+
+    What PyTorch keeps for each thread, such as no_grad, is to be set by the function itself.
+    """
+    found = _pool.get()
+    if found is None:
+        yield from (function(shared, block) for block in blocks)
+        return
+    pool, n_threads = found
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for block in blocks:
+            waiting.append(pool.submit(function, shared, block))
+            if len(waiting) > n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for unfinished in waiting:
+            unfinished.cancel()
