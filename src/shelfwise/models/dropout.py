@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor, nn
+
+# Where masks are drawn from; None is torch's own random state, which threads would take turns at as it happens.
+drawn_from: ContextVar[torch.Generator | None] = ContextVar("drawn_from", default=None)
 
 
 class ByteDropout(nn.Module):
@@ -23,7 +28,12 @@ class ByteDropout(nn.Module):
         if not (self.training and self.dropped):
             return numbers
         n = numbers.numel()
-        words = torch.empty(-(-n // 8), dtype=torch.int64, device=numbers.device).random_(-(2**63), None)
+        words = random_words(-(-n // 8), numbers.device)
         drawn = words.view(torch.uint8)[:n].view(numbers.shape)
         kept = drawn.clamp_(self.dropped - 1, self.dropped).sub_(self.dropped - 1)  # 1 where drawn >= dropped
         return numbers * (kept * (256 / (256 - self.dropped)))
+
+
+def random_words(n: int, device: torch.device | str = "cpu") -> Tensor:
+    """int64 [n], each bit fair."""
+    return torch.empty(n, dtype=torch.int64, device=device).random_(-(2**63), None, generator=drawn_from.get())

@@ -28,6 +28,7 @@ from shelfwise.config import ModelConfig
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Arrays, FitInputs, Model, Readers, Rows
+from shelfwise.models.dropout import ByteDropout
 from shelfwise.models.profiles import Profiles, Ridge, fit_profiles
 
 PAIRS_AT_ONCE = 65_536
@@ -133,7 +134,7 @@ class PairNetwork(nn.Module):
         self.register_buffer("spread", torch.ones(n_inputs))
         layers: list[nn.Module] = []
         for width in hidden:
-            layers += [nn.Linear(n_inputs, width), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(n_inputs, width), nn.ReLU(), ByteDropout(dropout)]
             n_inputs = width
         last = nn.Linear(n_inputs, 1)
         nn.init.zeros_(last.weight)

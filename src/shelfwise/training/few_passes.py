@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from shelfwise.models.dropout import random_words
+
 WORD = 64
 HALF_WORD_BITS = torch.arange(32, dtype=torch.int32)[:, None]
 SIGN = 31  # shifting by so much spreads the highest bit of an int32 over all
@@ -47,7 +49,7 @@ def keep_mask(like: Tensor, kept: int) -> Tensor:
     n = like.numel()
     bits = torch.zeros(-(-n // WORD), dtype=torch.int64)
     for place in range((kept & -kept).bit_length() - 1, 8):  # below the lowest 1 the rest is 0
-        fair = torch.empty_like(bits).random_(-(2**63), None)
+        fair = random_words(len(bits))
         bits = fair.bitwise_or_(bits) if kept >> place & 1 else fair.bitwise_and_(bits)
     spread = torch.bitwise_left_shift(bits.view(torch.int32), HALF_WORD_BITS).bitwise_right_shift_(SIGN)
     return spread.view(-1)[:n].view(like.shape)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shelfwise.engine import in_threads
+from shelfwise.models.dropout import drawn_from
 from shelfwise.training.peers import Peers
 
 
@@ -16,25 +17,40 @@ from shelfwise.training.peers import Peers
 class Pieces(Peers):
     """The gradients of a batch as the sum of those of its pieces of `n_rows`, in their order.
 
-    For networks that draw nothing while they learn: dropout has one random state for all threads.
+    Each piece has a random state of its own, from which dropout.py draws; a batch of one piece has torch's.
     """
 
     n_rows: int = 2048
 
     def backward(self, loss: Callable[[Tensor], Tensor], batch: Tensor, network: nn.Module) -> Tensor:
+        if len(batch) <= self.n_rows:
+            return super().backward(loss, batch, network)
         parameters = list(network.parameters())
+        seed = int(torch.empty((), dtype=torch.int64).random_())
 
-        def of_piece(_: None, rows: Tensor) -> tuple[Tensor, ...]:
+        def of_piece(_: None, piece: tuple[int, Tensor]) -> tuple[Tensor, ...]:
+            number, rows = piece
+            token = drawn_from.set(torch.Generator().manual_seed((seed + number) % 2**63))
             part = loss(rows) * (len(rows) / len(batch))
+            drawn_from.reset(token)
             return part.detach(), *torch.autograd.grad(part, parameters)
 
-        total, *gradients = next(pieces := in_threads(of_piece, torch.split(batch, self.n_rows), None))
-        for part, *others in pieces:
-            total += part
-            torch._foreach_add_(gradients, others)
+        pieces = in_threads(of_piece, enumerate(torch.split(batch, self.n_rows)), None)
+        total, *gradients = map(_sum, zip(*pieces, strict=True))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return total
+
+
+def _sum(parts: tuple[Tensor, ...]) -> Tensor:
+    """The sum, in order; row-sparse ones as one that is not coalesced."""
+    if parts[0].is_sparse:
+        indices, values = ([getattr(part, name)() for part in parts] for name in ("_indices", "_values"))
+        return torch.sparse_coo_tensor(torch.cat(indices, 1), torch.cat(values), parts[0].shape, check_invariants=False)
+    total = parts[0].clone()
+    for part in parts[1:]:
+        total += part
+    return total
 
 
 PIECES = Pieces()

@@ -291,7 +291,7 @@ def train_star_head(
         return torch.nn.functional.nll_loss(chances, steps[rows]) + squared
 
     task = Task(head, loss, len(stars), star_head_error(model, inputs))
-    peers = PIECES if device.type == "cpu" and not model.config.dropout else ALONE
+    peers = PIECES if device.type == "cpu" else ALONE
     return train_network(
         task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress, peers=peers
     )
