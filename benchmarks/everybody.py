@@ -2,9 +2,10 @@
 
     python benchmarks/everybody.py RUN --out FOLDER [--rounds 5] [--readers 500000] [--implicit]
 
-All in turn, ROUNDS times, each in a process of its own; median, smallest and largest. READERS are simulated: known
-readers again and again, as others. With --implicit also implicit's batch recommend (ALS, 64 factors, fitted on the same
-ratings outside the clock), for as many readers and books; it gives books without stars.
+All in turn, ROUNDS times, each in a process of its own; median, smallest and largest; READERS once, simulated: known
+readers again and again, as others, in a run that is saved for a while. With --implicit also implicit's batch recommend
+(ALS, 64 factors, fitted on the same ratings outside the clock), for as many readers and books; it gives books without
+stars.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import numpy as np
 import polars as pl
 from sidebyside import in_own_process, in_turn, keep, peak_memory, print_result, ratios, shown
 
-from shelfwise import Recommender, load_run
+from shelfwise import load_run
+from shelfwise.artifact import save_run
 from shelfwise.data.tables import read_table
 from shelfwise.data.vocabulary import Vocabulary
 
@@ -66,8 +68,8 @@ def proportional(process: int) -> int:
     return 0
 
 
-def simulated(run_folder: Path, n_readers: int) -> dict[str, float]:
-    """Lists through Python for that many readers."""
+def save_simulated(run_folder: Path, n_readers: int, folder: Path) -> dict[str, float]:
+    """The run with that many readers in the place of its own."""
     run = load_run(run_folder)
     who = np.random.default_rng(0).integers(0, len(run.readers), n_readers)
     places = np.arange(len(run.shelves.item_idx), dtype=np.int64)
@@ -76,11 +78,8 @@ def simulated(run_folder: Path, n_readers: int) -> dict[str, float]:
     parts = np.asarray(run.parts)[places[starts + np.arange(lengths.sum())]]
     readers = Vocabulary(pl.Series(range(n_readers), dtype=pl.Int64))
     run = replace(run, readers=readers, shelves=run.shelves.take(who), events=run.events.take(who), parts=parts)
-    recommender = Recommender(run)
-    start, rows = time.perf_counter(), 0
-    for frame in recommender.recommend_all(n=10):
-        rows += len(frame)
-    return {"seconds": time.perf_counter() - start, "GiB": peak_memory(), "rows": rows}
+    save_run(run, folder)
+    return {"readers": n_readers}
 
 
 def implicit_lists(run_folder: Path) -> dict[str, float]:
@@ -110,7 +109,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         kind, run, *more = options.one
-        return print_result(simulated(Path(run), int(more[0])) if kind == "simulated" else implicit_lists(Path(run)))
+        if kind == "save":
+            return print_result(save_simulated(Path(run), int(more[0]), Path(more[1])))
+        return print_result(implicit_lists(Path(run)))
     kinds: dict[str, Any] = {
         "rules off": lambda: command(options.run),
         "rules on": lambda: command(options.run, *RULES),
@@ -118,8 +119,10 @@ def main() -> None:
     if options.implicit:
         kinds["implicit"] = lambda: in_own_process(__file__, "implicit", options.run)
     found = in_turn(kinds, options.rounds)
-    many = {f"{options.readers:,} readers": lambda: in_own_process(__file__, "simulated", options.run, options.readers)}
-    found |= in_turn(many, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        many = Path(folder) / "many"
+        in_own_process(__file__, "save", options.run, options.readers, many)
+        found |= in_turn({f"{options.readers:,} readers": lambda: command(many)}, 1)
     print("| lists | seconds | GiB | rows |\n| --- | --- | --- | --- |")
     for kind, values in found.items():
         print(f"| {kind} | {shown(values['seconds'])} | {shown(values['GiB'])} | {int(values['rows'][0]):,} |")
