@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,6 +136,29 @@ def test_a_process_that_is_killed_here_is_told(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="killed"):
         list(Local(2).map(work.die_once, range(8), str(tmp_path / "mark")))
     assert list(Local(2).map(work.die_once, range(8), str(tmp_path / "mark"))) == [k * k for k in range(8)]
+
+
+def test_no_process_outlives_a_command_that_is_killed() -> None:
+    program = """
+import time
+import engine_work as work
+from shelfwise.engine.local import Local
+results = Local(2).map(work.process, range(1000), None)
+while len(found := {next(results) for _ in range(10)}) < 2:
+    pass
+print(*found, flush=True)
+time.sleep(600)
+"""
+    folder = Path(work.__file__).parent
+    with subprocess.Popen([sys.executable, "-c", program], cwd=folder, stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout is not None
+        workers = [int(word) for word in command.stdout.readline().split()]
+        command.kill()
+    assert len(workers) == 2
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < until, "a process waits for blocks that nobody will send"
+        time.sleep(0.1)
 
 
 def test_an_address_needs_the_engine_that_has_addresses() -> None:

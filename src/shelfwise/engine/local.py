@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -59,7 +60,15 @@ def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
     global _call  # noqa: PLW0603 - a process lives for one map
     os.environ |= dict.fromkeys(THREADS, "1")  # of what is loaded from now on
     limit_libraries()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _call = lambda block: function(shared, block)  # noqa: E731
+
+
+def _end_with_parent() -> None:
+    """A process that waits for blocks does not see that nobody is left to send any: its siblings keep the pipe open."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _run(block: Any) -> Any:
