@@ -108,20 +108,20 @@ def test_the_work_is_done_elsewhere_by_one_thread_each(engine: Engine) -> None:
 def test_threads_work_at_once_with_libraries_of_one_thread_each() -> None:
     meet = threading.Barrier(3, timeout=20)
 
-    def meeting(_: None, block: int) -> tuple[int, int]:
+    def meeting(block: int) -> tuple[int, int]:
         meet.wait()  # breaks, unless three are here at the same time
         return work.threads(None, block)
 
     with three_threads():
-        assert list(in_threads(meeting, range(9), None)) == [(1, 1)] * 9
+        assert list(in_threads(meeting, range(9))) == [(1, 1)] * 9
 
 
 def test_threads_that_share_their_own_work_do_not_wait_for_each_other() -> None:
-    def outer(_: None, block: int) -> list[int]:
-        return list(in_threads(work.add, range(block), {"offset": block}))
+    def outer(block: int) -> list[int]:
+        return list(in_threads(lambda one: block + one, range(block)))
 
     with three_threads():
-        found = list(in_threads(outer, range(12), None))
+        found = list(in_threads(outer, range(12)))
     assert found == [[block + one for one in range(block)] for block in range(12)]
 
 

@@ -368,7 +368,7 @@ def test_a_model_without_content_takes_in_no_new_book(inputs: FitInputs) -> None
 def test_however_many_threads_there_are_the_model_is_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (leave_one_out_module, shelf_fit_module):
         monkeypatch.setattr(module, "BLOCK", 40)
-    monkeypatch.setattr(shelf_fit_module, "PIECES", Pieces(n_rows=500))
+    monkeypatch.setattr("shelfwise.training.loop.PIECES", Pieces(n_rows=500))
     inputs = random_world(n_readers=300, n_books=120)
     valid = random_world(seed=1, n_readers=300, n_books=120)
     states, before = [], torch.get_num_threads()

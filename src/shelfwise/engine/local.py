@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
@@ -30,7 +31,7 @@ class Local:
         self, function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
     ) -> Iterator[Result]:
         if self.n_workers == 1:
-            return in_threads(function, blocks, shared)
+            return in_threads(partial(function, shared), blocks)
         return self._spread(function, blocks, shared)
 
     def _spread(
@@ -61,7 +62,7 @@ def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
     os.environ |= dict.fromkeys(THREADS, "1")  # of what is loaded from now on
     limit_libraries()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    _call = lambda block: function(shared, block)  # noqa: E731
+    _call = partial(function, shared)
 
 
 def _end_with_parent() -> None:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from shelfwise.engine.contract import Block, Result, Shared
+from shelfwise.engine.contract import Block, Result
 
 MOST_THREADS = 8  # each holds a block, and between calls of libraries Python lets one go on at a time
 
@@ -23,7 +23,7 @@ _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("_pool", d
 
 
 def limit_libraries() -> None:
-    """One thread for each call of a library in this thread, and of those that know no difference, in this process."""
+    """One thread for each call of a library from this thread; for BLAS, which makes no difference, from any."""
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(1)
@@ -49,22 +49,20 @@ def sharing_threads() -> Iterator[None]:
             _pool.reset(token)
 
 
-def in_threads(
-    function: Callable[[Shared, Block], Result], blocks: Iterable[Block], shared: Shared
-) -> Iterator[Result]:
-    """As Engine.map, by the threads of sharing_threads(), one block after the other outside of it.
+def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
+    """function(block) of each, in order, by the threads of sharing_threads(); outside of it one after the other.
 
     What PyTorch keeps for each thread, such as no_grad, is to be set by the function itself.
     """
     found = _pool.get()
     if found is None:
-        yield from (function(shared, block) for block in blocks)
+        yield from map(function, blocks)
         return
     pool, n_threads = found
     waiting: deque[Future[Result]] = deque()
     try:
         for block in blocks:
-            waiting.append(pool.submit(function, shared, block))
+            waiting.append(pool.submit(function, block))
             if len(waiting) > n_threads:
                 yield waiting.popleft().result()
         while waiting:

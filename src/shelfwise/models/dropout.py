@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
 
 # Where masks are drawn from; None is torch's own random state, which threads would take turns at as it happens.
-drawn_from: ContextVar[torch.Generator | None] = ContextVar("drawn_from", default=None)
+_source: ContextVar[torch.Generator | None] = ContextVar("_source", default=None)
 
 
 class ByteDropout(nn.Module):
@@ -36,4 +38,14 @@ class ByteDropout(nn.Module):
 
 def random_words(n: int, device: torch.device | str = "cpu") -> Tensor:
     """int64 [n], each bit fair."""
-    return torch.empty(n, dtype=torch.int64, device=device).random_(-(2**63), None, generator=drawn_from.get())
+    return torch.empty(n, dtype=torch.int64, device=device).random_(-(2**63), None, generator=_source.get())
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """While inside, this thread's masks are drawn from a random state of their own."""
+    token = _source.set(torch.Generator().manual_seed(seed))
+    try:
+        yield
+    finally:
+        _source.reset(token)

@@ -56,10 +56,10 @@ class BookPrior:
         matrix = np.empty((len(rated), len(rated)), dtype=np.float32, order="F")
         blocks = [slice(start, start + BOOKS_AT_ONCE) for start in range(0, len(rated), BOOKS_AT_ONCE)]
 
-        def of_block(_: None, books: slice) -> Tensor:
+        def of_block(books: slice) -> Tensor:
             return covariance(traits, rated[books], rated[books.start :], weights)
 
-        for books, found in zip(blocks, in_threads(of_block, blocks, None), strict=True):
+        for books, found in zip(blocks, in_threads(of_block, blocks), strict=True):
             matrix[books.start :, books] = found.T
         np.einsum("ii->i", matrix)[:] += (1 / count[rated] + weights.noise).numpy()
         factor = inverted_factor(matrix)

@@ -17,6 +17,7 @@ from shelfwise.errors import ConfigError, FitError, StoppedError
 from shelfwise.models.contract import Progress, silent
 from shelfwise.training.checkpoint import Keeper, OneFile, State
 from shelfwise.training.peers import ALONE, Peers
+from shelfwise.training.pieces import PIECES
 from shelfwise.training.row_gradients import take_row_gradients
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -48,17 +49,19 @@ def train_network(
     seed: int,
     checkpoint: Checkpoint | Keeper | None = None,
     on_progress: Progress = silent,
-    peers: Peers = ALONE,
+    peers: Peers | None = None,
 ) -> History:
     """Fit the task's network in place; it ends with the weights of its best epoch.
 
     seed        of the order of rows; dropout draws on torch's random state as it stands
     checkpoint  a file, or other place, to go on from if it is there; written after each epoch and on SIGTERM
-    peers       the processes that train it together
+    peers       the processes that train it together; None: this one alone, on a CPU with threads that share batches
     Returns for each epoch: epoch, train_loss, valid_mse, seconds (without validation), ratings, ratings_per_s.
     Raises FitError when the loss is not finite, StoppedError after SIGTERM once the checkpoint is written.
     """
     network = task.network
+    if peers is None:
+        peers = PIECES if next(network.parameters()).device.type == "cpu" else ALONE
     keeper = OneFile(checkpoint) if isinstance(checkpoint, Checkpoint) else checkpoint
     found = keeper and keeper.load(network, lambda epoch: make_optimiser(network, settings, epoch))
     state = found or State.first(network, make_optimiser(network, settings, epoch=0))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from shelfwise.data.shelves import Shelves
-from shelfwise.engine import sharing_threads
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.neumf import BookSide, NeuMF, NeuMFConfig, PairNetwork, Pairs, make_pairs
@@ -27,13 +26,6 @@ def fit_neumf(
 ) -> tuple[NeuMF, History]:
     """A fitted model and its training history. Raises FitError, StoppedError."""
     assert_ratings(inputs)
-    with sharing_threads():
-        return _fit(kind, config, loop, inputs, checkpoint)
-
-
-def _fit(
-    kind: type[NeuMF], config: NeuMFConfig, loop: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None
-) -> tuple[NeuMF, History]:
     torch.manual_seed(inputs.seed)
     shelves = inputs.train.shelves()
     vectors = kind.book_vectors(config, inputs)

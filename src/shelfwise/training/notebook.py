@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shelfwise.engine import sharing_threads
 from shelfwise.errors import FitError
 from shelfwise.features.vectors import default_embedding
 from shelfwise.models.bias import assert_ratings
@@ -33,13 +32,6 @@ def fit_notebook(
 ) -> tuple[NotebookModel, History]:
     """A fitted model and its training history. Raises FitError, StoppedError."""
     assert_ratings(inputs)
-    with sharing_threads():
-        return _fit(config, loop, inputs, checkpoint)
-
-
-def _fit(
-    config: NotebookConfig, loop: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None
-) -> tuple[NotebookModel, History]:
     torch.manual_seed(inputs.seed)
     train = inputs.train
     content = None

@@ -16,7 +16,7 @@ from shelfwise.features.vectors import BookFeatures, VectorSizes, beside_names
 from shelfwise.models.contract import FitInputs, Rows
 from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without, inverted
 from shelfwise.models.long_shelves import in_pieces
-from shelfwise.models.shelf import Shelf, ShelfConfig
+from shelfwise.models.shelf import CANDIDATES, Shelf, ShelfConfig
 from shelfwise.models.similarity import BookTraits
 from shelfwise.models.sparse import reading_matrix
 from shelfwise.models.sparse_ease import Gram, Groups, GroupWork, sparse_ease
@@ -144,7 +144,7 @@ def _candidates(
     blocks = [np.arange(start, min(start + size, len(shelves))) for start in range(0, len(shelves), size)]
 
     @torch.no_grad()
-    def of_block(_: None, rows: Rows) -> tuple[Tensor, Tensor]:
+    def of_block(rows: Rows) -> tuple[Tensor, Tensor]:
         scores = None
         if inverse is not None:
             kept, held = (reading_matrix(some.take(rows), len(inverse)) for some in (shelves, wanted))
@@ -153,12 +153,10 @@ def _candidates(
         numbers = found.numbers.view(len(rows), found.books.shape[1], -1)
         return numbers, torch.from_numpy(wanted.take(rows).holds(found.books).astype(np.float32))
 
-    numbers, picked = torch.empty(0), torch.empty(0)
-    for rows, (its_numbers, its_picked) in zip(blocks, in_threads(of_block, blocks, None), strict=True):
-        if not len(numbers):
-            numbers = torch.empty(len(shelves), *its_numbers.shape[1:])
-            picked = torch.empty(len(shelves), *its_picked.shape[1:])
-        numbers[rows], picked[rows] = its_numbers, its_picked
+    picked = torch.empty(len(shelves), min(CANDIDATES, len(model.book_counts)))
+    numbers = torch.empty(*picked.shape, len(model.pick_head.centre))
+    for rows, found in zip(blocks, in_threads(of_block, blocks), strict=True):
+        numbers[rows], picked[rows] = found
         inputs.on_progress("candidates", int(rows[-1]) + 1, len(shelves))
     return numbers, picked
 
@@ -183,11 +181,11 @@ def choose_taste(model: Shelf, inputs: FitInputs) -> float:
     blocks, n_done = list(model.blocks(readers)), 0
 
     @torch.inference_mode()
-    def of_block(_: None, rows: Rows) -> list[Indices]:
+    def of_block(rows: Rows) -> list[Indices]:
         found = model.propose(readers, rows)
         return [trial.first_of(found, LIST, shelves.take(rows))[0] for trial in trials]
 
-    for rows, found in zip(blocks, in_threads(of_block, blocks, None), strict=True):
+    for rows, found in zip(blocks, in_threads(of_block, blocks), strict=True):
         for its_lists, first in zip(lists, found, strict=True):
             its_lists[rows, : first.shape[1]] = first
         n_done += len(rows)

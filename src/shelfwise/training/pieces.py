@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from shelfwise.engine import in_threads
-from shelfwise.models.dropout import drawn_from
+from shelfwise.models.dropout import drawing_from
 from shelfwise.training.peers import Peers
 
 
@@ -28,14 +28,13 @@ class Pieces(Peers):
         parameters = list(network.parameters())
         seed = int(torch.empty((), dtype=torch.int64).random_())
 
-        def of_piece(_: None, piece: tuple[int, Tensor]) -> tuple[Tensor, ...]:
+        def of_piece(piece: tuple[int, Tensor]) -> tuple[Tensor, ...]:
             number, rows = piece
-            token = drawn_from.set(torch.Generator().manual_seed((seed + number) % 2**63))
-            part = loss(rows) * (len(rows) / len(batch))
-            drawn_from.reset(token)
+            with drawing_from((seed + number) % 2**63):
+                part = loss(rows) * (len(rows) / len(batch))
             return part.detach(), *torch.autograd.grad(part, parameters)
 
-        pieces = in_threads(of_piece, enumerate(torch.split(batch, self.n_rows)), None)
+        pieces = in_threads(of_piece, enumerate(torch.split(batch, self.n_rows)))
         total, *gradients = map(_sum, zip(*pieces, strict=True))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient

@@ -6,6 +6,7 @@ import math
 from typing import Any, Literal
 
 from shelfwise.config import ModelConfig
+from shelfwise.engine import sharing_threads
 from shelfwise.models.contract import FitInputs, Model
 from shelfwise.models.registry import model_class
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
@@ -37,12 +38,13 @@ def fit_model(
         from shelfwise.training.notebook import fit_notebook
         from shelfwise.training.shelf import fit_shelf
 
-        if isinstance(config, ShelfConfig):
-            assert issubclass(kind, Shelf)
-            return fit_shelf(kind, config, loop, inputs, checkpoint)
-        if isinstance(config, NotebookConfig):
-            return fit_notebook(config, loop, inputs, checkpoint)
-        assert isinstance(config, NeuMFConfig)
-        assert issubclass(kind, NeuMF)
-        return fit_neumf(kind, config, loop, inputs, checkpoint)
+        with sharing_threads():  # gradients carry the last digit on, so that it must not depend on the threads
+            if isinstance(config, ShelfConfig):
+                assert issubclass(kind, Shelf)
+                return fit_shelf(kind, config, loop, inputs, checkpoint)
+            if isinstance(config, NotebookConfig):
+                return fit_notebook(config, loop, inputs, checkpoint)
+            assert isinstance(config, NeuMFConfig)
+            assert issubclass(kind, NeuMF)
+            return fit_neumf(kind, config, loop, inputs, checkpoint)
     return kind.fit(config, inputs), []

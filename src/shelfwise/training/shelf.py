@@ -14,7 +14,7 @@ from torch import Tensor
 from shelfwise.data.ratings import join_ratings
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
-from shelfwise.engine import HERE, Engine, in_threads, sharing_threads
+from shelfwise.engine import HERE, Engine, in_threads
 from shelfwise.errors import FitError
 from shelfwise.features.vectors import BookFeatures, svd_basis
 from shelfwise.models.bias import Bias, BiasConfig, assert_ratings
@@ -38,9 +38,7 @@ from shelfwise.models.similarity import BookTraits
 from shelfwise.training.book_prior import BookPrior, Expected
 from shelfwise.training.leave_one_out import BLOCK, Asked, Drawn, Shown, Sweep, rows_shown, spans, unexplained
 from shelfwise.training.loop import Task, pick_device, train_network
-from shelfwise.training.peers import ALONE
 from shelfwise.training.pickup import fit_lists
-from shelfwise.training.pieces import PIECES
 from shelfwise.training.ridge import ridge
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -58,14 +56,6 @@ def fit_shelf(
     assert_ratings(inputs)
     if inputs.features is None:
         raise FitError("shelf needs what is known of the books", hint="fit it through shelfwise.train")
-    with sharing_threads():
-        return _fit(kind, config, loop, inputs, checkpoint)
-
-
-def _fit(
-    kind: type[Shelf], config: ShelfConfig, loop: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None
-) -> tuple[Shelf, History]:
-    assert inputs.features is not None
     torch.manual_seed(inputs.seed)
     train, scale = inputs.train, inputs.train.scale
     shelves = in_pieces(train.shelves(), config.longest_shelf)
@@ -291,10 +281,7 @@ def train_star_head(
         return torch.nn.functional.nll_loss(chances, steps[rows]) + squared
 
     task = Task(head, loss, len(stars), star_head_error(model, inputs))
-    peers = PIECES if device.type == "cpu" else ALONE
-    return train_network(
-        task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress, peers=peers
-    )
+    return train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
 
 
 def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | None:
@@ -309,13 +296,13 @@ def star_head_error(model: Shelf, inputs: FitInputs) -> Callable[[], float] | No
     readers, rows = np.unique(valid.user_idx.astype(np.int64), return_inverse=True)
 
     @torch.no_grad()
-    def of_block(_: None, start: int) -> list[tuple[Tensor, Tensor, np.ndarray]]:
+    def of_block(start: int) -> list[tuple[Tensor, Tensor, np.ndarray]]:
         block = readers[start : start + BLOCK]
         at = np.flatnonzero((rows >= start) & (rows < start + BLOCK))
         pairs_of = model.evidence_of_pairs(model.fold_in(shelves.take(block)), rows[at] - start, valid.item_idx[at])
         return [(numbers, base, at[pairs]) for numbers, base, pairs in pairs_of]
 
-    shown = [part for found in in_threads(of_block, range(0, len(readers), BLOCK), None) for part in found]
+    shown = [part for found in in_threads(of_block, range(0, len(readers), BLOCK)) for part in found]
     numbers, base = torch.cat([n for n, _, _ in shown]), torch.cat([b for _, b, _ in shown])
     order = np.concatenate([pairs for _, _, pairs in shown])
     del shown

@@ -23,8 +23,7 @@ from shelfwise.errors import CorruptRunError
 from shelfwise.models.contract import FitInputs
 from shelfwise.training.checkpoint import MakeOptimiser, State, load_checkpoint, save_checkpoint
 from shelfwise.training.loop import Task, pick_device, train_network
-from shelfwise.training.peers import ALONE, Peers, deal, gather
-from shelfwise.training.pieces import PIECES
+from shelfwise.training.peers import Peers, deal, gather
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.validation import for_validation
 
@@ -55,16 +54,8 @@ class Work(Protocol):
 def train_work(work: Work, settings: LoopSettings, inputs: FitInputs, checkpoint: Checkpoint | None = None) -> History:
     """Fit the work's network in place, on the engine of `inputs`. As train_network."""
     if not isinstance(inputs.engine, Cluster):
-        device = pick_device(settings)
-        peers = PIECES if device.type == "cpu" else ALONE
-        return train_network(
-            work.task(device),
-            settings,
-            seed=inputs.seed,
-            checkpoint=checkpoint,
-            on_progress=inputs.on_progress,
-            peers=peers,
-        )
+        task = work.task(pick_device(settings))
+        return train_network(task, settings, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
     signature = checkpoint.signature if checkpoint else ""
     order = Order(settings.model_copy(update={"device": "cpu"}), inputs.seed, signature, torch.get_rng_state())
 
