@@ -88,7 +88,7 @@ def lists_of(scores: Callable[[Indices], Floats], exam: Exam) -> Indices:
     found = []
     for start in range(0, len(exam.ranked), READERS_AT_ONCE):
         block = exam.ranked[start : start + READERS_AT_ONCE]
-        found.append(top_n(scores(block), TOP_K, exam.seen.take(block))[0])
+        found.append(top_n(scores(block), TOP_K, exam.seen.take(block)).books)
     return np.concatenate(found)
 
 
@@ -132,7 +132,7 @@ def our_stars(model: Any, task: Task) -> Predicted:
 def our_lists(model: Any, task: Task) -> Indices:
     exam = task.exam
     blocks = reader_blocks(model, exam.shelves, exam.ranked, trained_idx=exam.trained_idx())
-    return np.concatenate([model.top(readers, TOP_K, exam.seen.take(block))[0] for block, readers in blocks])
+    return np.concatenate([model.top(readers, TOP_K, exam.seen.take(block)).books for block, readers in blocks])
 
 
 def surprise_fit(kind: str) -> Callable[[Task, Settings], Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_world import N_BOOKS, TAGS, rows_of_a_world, train_on, write_ratings, write_rows, write_world
 
 from shelfwise.data.shelves import Shelves
@@ -431,3 +433,29 @@ def test_a_new_book_of_a_catalogue_with_text_ids_comes_last(tmp_path: Path) -> N
     grown, new = Recommender(run).with_book({"title": "More"})
     assert grown.run.catalogue.vocabulary.ids[-1] == new == f"b{N_BOOKS}+"
     assert np.isfinite(grown.predict(pairs((READER, new)))["stars"][0])
+
+
+@given(
+    ratings=st.dictionaries(
+        st.sampled_from(["ann", "bob", "cem"]),
+        st.lists(
+            st.tuples(st.integers(-1, N_BOOKS + 2), st.integers(1, 5)), max_size=8, unique_by=lambda pair: pair[0]
+        ),
+        min_size=1,
+    )
+)
+def test_ratings_of_several_readers_become_their_shelves(
+    recommender: Recommender, ratings: dict[str, list[tuple[int, int]]]
+) -> None:
+    outside = recommender.shelves_of(ratings)
+    rows = [(name, book, stars) for name, mine in ratings.items() for book, stars in mine]
+    books = recommender.run.catalogue.vocabulary
+    for place, name in enumerate(outside.readers.ids):
+        expected = {int(books.find([book])[0]): stars for who, book, stars in rows if who == name}
+        mine = outside.shelves.take([place])
+        assert dict(zip(mine.item_idx.tolist(), mine.stars.tolist(), strict=True)) == {
+            idx: stars for idx, stars in expected.items() if idx >= 0
+        }
+        assert (np.diff(mine.item_idx) > 0).all()
+    assert set(outside.readers.ids) == set(ratings)
+    assert outside.n_unknown == sum(books.find([book])[0] < 0 for _, book, _ in rows)

@@ -54,16 +54,21 @@ def outside_ratings(run: Run, ratings: Mapping[str, Sequence[tuple[Id, float]]])
         raise BadValueError(
             f"book {book_id!r}: {value!r} stars are not on the scale {scale}", hint="correct this rating"
         )
-    names = [str(book_id) for _, book_id, _ in given]
     item_idx = books.find([book_id for _, book_id, _ in given])
     readers = Vocabulary(pl.Series(list(ratings), dtype=pl.String))
-    if not (item_idx >= 0).any():
-        return OutsideRatings(readers, Shelves.empty(len(readers)), len(names), tuple(names[:10]))
+    rows = readers.find([reader for reader, _, _ in given])
+    known = item_idx >= 0
+    pairs = rows[known] * np.int64(len(books)) + item_idx[known]
+    if len(np.unique(pairs)) == len(pairs):  # as nearly always: then no rule decides, and arrays are enough
+        stars = np.array([value for _, _, value in given], dtype=np.float32)
+        shelves = Shelves.build(rows[known], item_idx[known], stars[known], len(readers))
+        unknown = [str(given[place][1]) for place in np.flatnonzero(~known).tolist()]
+        return OutsideRatings(readers, shelves, len(unknown), tuple(dict.fromkeys(unknown))[:10])
     frame = pl.DataFrame(
         {
             "user_id": [reader for reader, _, _ in given],
             "book_id": pl.Series([None if i < 0 else books.ids[int(i)] for i in item_idx], dtype=books.ids.dtype),
-            "raw_book_id": names,
+            "raw_book_id": [str(book_id) for _, book_id, _ in given],
             "stars": pl.Series([value for _, _, value in given], dtype=pl.Float32, strict=False),
         }
     )

@@ -22,7 +22,7 @@ from shelfwise.errors import FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
 from shelfwise.models.blocks import describe, predict, rank_block, reader_blocks
-from shelfwise.models.contract import BASES, Progress, Readers, Rows, silent
+from shelfwise.models.contract import BASES, Lists, Progress, Readers, Rows, silent
 from shelfwise.new_book import run_with_book
 from shelfwise.outside import OutsideRatings, outside_ratings, read_outside
 from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
@@ -321,8 +321,8 @@ class Recommender:
         for block, readers in blocks if len(rows) else [(rows, model.fold_in(Shelves.empty(0)))]:
             histories = view.histories.take(block)
             lists = [self._lists(readers, histories, plan, n) for n, plan in plans]
-            for place, ((n, plan), (books, _)) in enumerate(zip(plans, lists, strict=True)):
-                filled = books >= 0
+            for place, ((n, plan), one) in enumerate(zip(plans, lists, strict=True)):
+                filled = one.books >= 0
                 for short in np.flatnonzero(~filled.all(axis=1)).tolist():
                     missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
                     on_short(reader_ids[int(block[short])], place, missing)
@@ -331,16 +331,18 @@ class Recommender:
             on_progress("recommend", done, len(rows))
 
     def _frames(
-        self, users: pl.Series, readers: Readers, lists: Sequence[tuple[Indices, Floats]], *, why: bool, ranges: bool
+        self, users: pl.Series, readers: Readers, lists: Sequence[Lists], *, why: bool, ranges: bool
     ) -> tuple[pl.DataFrame, ...]:
-        """The lists of a block of U readers, (books, scores) int32 and float32 [U, n] each, as tables."""
-        books, scores = (np.concatenate(both, axis=1) for both in zip(*lists, strict=True))
-        lengths = [one.shape[1] for one, _ in lists]
+        """The lists of a block of U readers as tables."""
+        books, scores = (np.concatenate([getattr(one, name) for one in lists], axis=1) for name in ("books", "scores"))
+        lengths = [one.books.shape[1] for one in lists]
         filled = books >= 0
+        found = [one.chances for one in lists if one.chances is not None]
+        chances = np.concatenate(found, axis=1)[filled] if len(found) == len(lists) else None
         row, column = np.nonzero(filled)
         which, rank = np.repeat(np.arange(len(lists)), lengths), np.concatenate([np.arange(n) + 1 for n in lengths])
         listed, catalogue = books[filled], self.run.catalogue
-        stars, low_and_high = self._stars(readers, row, listed, ranges=ranges)
+        stars, low_and_high = self._stars(readers, row, listed, chances, ranges=ranges)
         frame = pl.DataFrame(
             {
                 "user_id": users.gather(row),
@@ -435,23 +437,24 @@ class Recommender:
             }
         )
 
-    def _lists(self, readers: Readers, histories: Histories, plan: Plan, n: int) -> tuple[Indices, Floats]:
-        """Books and scores as of rules.ruled_lists, by the shorter way where nothing but what was read is left out."""
+    def _lists(self, readers: Readers, histories: Histories, plan: Plan, n: int) -> Lists:
+        """As of rules.ruled_lists, by the shorter way where nothing but what was read is left out."""
         nothing_aside = not len(histories.aside.item_idx) and not len(histories.hidden.item_idx)
         if plan.rules == Rules() and nothing_aside and not self.facts.has_editions:
             return self.run.model.top(readers, n, histories.read)
-        return ruled_lists(self.run.model, readers, histories, plan, n)
+        return Lists(*ruled_lists(self.run.model, readers, histories, plan, n))
 
-    def _stars(self, readers: Readers, rows: Rows, books: Indices, *, ranges: bool) -> tuple[Floats, list[pl.Series]]:
-        """Expected stars of pairs; with `ranges` also low and high."""
-        model = self.run.model
-        chances = model.probabilities(readers, rows, books) if ranges else None
+    def _stars(
+        self, readers: Readers, rows: Rows, books: Indices, chances: Floats | None, *, ranges: bool
+    ) -> tuple[Floats, list[pl.Series]]:
+        """Expected stars of pairs, from the chances of each value where they are known; with `ranges` low and high."""
+        model, names = self.run.model, ("low", "high") if ranges else ()
+        if chances is None and ranges:
+            chances = model.probabilities(readers, rows, books)
         if chances is None:
-            nothing = [pl.Series(name, [None] * len(rows), dtype=pl.Float32) for name in ("low", "high")]
-            return model.stars(readers, rows, books), nothing if ranges else []
-        found = describe(chances, model.scale)
-        columns = [pl.Series(name, found[name], dtype=pl.Float32) for name in ("low", "high")]
-        return model.scale.clip(chances @ model.scale.values), columns
+            return model.stars(readers, rows, books), [pl.Series(x, [None] * len(rows), pl.Float32) for x in names]
+        found = describe(chances, model.scale) if ranges else {}
+        return model.scale.expected(chances), [pl.Series(name, found[name], dtype=pl.Float32) for name in names]
 
     def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None, feedback: Feedback | None = None) -> _View:
         """What is known of the given readers: the run's ratings, the newer ones of `shelf`, and their feedback."""

@@ -25,7 +25,7 @@ from shelfwise.models.blocks import predict
 from shelfwise.models.contract import BASES, FitInputs, Model
 from shelfwise.models.registry import MODELS, model_class, model_config
 from shelfwise.ranking import top_n
-from shelfwise.reasons import explain, without_each
+from shelfwise.reasons import explain, explain_lists, without_each
 from shelfwise.training.recipes import fit_model, loop_settings
 
 Key = tuple[str, str]
@@ -419,3 +419,31 @@ def test_a_reader_without_ratings_has_an_explanation_too(model: Model) -> None:
     found = explain(model, model.fold_in(Shelves.empty(1)), 0, np.array([1], dtype=np.int32))
     assert found.contributions.shape == (1, 0)
     assert without_each(model, model.fold_in(Shelves.empty(1)), 0, np.array([1], dtype=np.int32)).shape == (1, 0)
+
+
+def test_lists_are_explained_together_as_each_alone(model: Model) -> None:
+    shelves = SHELVES.where(np.random.default_rng(2).random(len(SHELVES.item_idx)) < 0.5)
+    shelves = shelves.where(shelves.rows != 3)  # a reader without ratings among them
+    readers, lists = model.fold_in(shelves), np.tile(np.array([3, 0, -1, 7], dtype=np.int32), (N_READERS, 1))
+    for row, found in enumerate(explain_lists(model, readers, lists)):
+        alone = explain(model, readers, row, lists[row])
+        assert found.contributions == pytest.approx(alone.contributions, abs=1e-5)
+        assert found.stars == pytest.approx(alone.stars, abs=1e-5)
+        assert found.links.keys() == alone.links.keys()
+        for name, link in alone.links.items():
+            assert found.links[name] == pytest.approx(link, abs=1e-5)
+        assert (found.pickup is None) == (alone.pickup is None)
+        if found.pickup is not None:
+            assert found.pickup == pytest.approx(alone.pickup, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [2, N_BOOKS])
+def test_chances_that_come_with_lists_are_those_of_the_pairs(model: Model, n: int) -> None:
+    """Of all readers' lists, also where so many books are wanted that not all are among a model's candidates."""
+    readers = model.fold_in(SHELVES)
+    lists = model.top(readers, n, SHELVES)
+    rows, columns = np.nonzero(lists.books >= 0)
+    assert len(rows)
+    if lists.chances is not None:
+        expected = model.probabilities(readers, rows, lists.books[rows, columns])
+        assert lists.chances[rows, columns] == pytest.approx(expected, abs=1e-5)

@@ -144,7 +144,7 @@ def test_the_sparse_pickup_matrix_of_all_books_gives_the_lists_of_the_dense_one(
     assert sparse.pickup.toarray() == pytest.approx(model.pickup.toarray(), abs=1e-5)
     shelves = inputs.train.shelves()
     swapped = Shelf(model.config, model.scale, model.books, model.star_head, sparse.pickup, model.pick_head)
-    lists = [m.top(m.fold_in(shelves), 5, shelves)[0] for m in (swapped, model)]
+    lists = [m.top(m.fold_in(shelves), 5, shelves).books for m in (swapped, model)]
     assert (lists[0] == lists[1]).mean() > 0.99
 
 
@@ -227,7 +227,8 @@ def test_lists_from_candidates_are_those_of_the_scores(inputs: FitInputs, model:
     shelves = inputs.train.shelves()
     readers = model.fold_in(shelves)
     for n in (1, 5, 25):
-        found, scores = model.top(readers, n, shelves)
+        top = model.top(readers, n, shelves)
+        found, scores = top.books, top.scores
         expected, expected_scores = top_n(model.scores(readers), n, shelves)
         assert np.array_equal(found, expected)
         assert scores == pytest.approx(expected_scores, abs=1e-4)
@@ -254,13 +255,13 @@ def test_each_order_orders_by_what_it_says(model: Shelf, inputs: FitInputs) -> N
     shelves = inputs.train.shelves()
     by_stars = model.with_order("stars")
     readers = by_stars.fold_in(shelves)
-    found, _ = by_stars.top(readers, 5, shelves)
+    found = by_stars.top(readers, 5, shelves).books
     rows = np.repeat(np.arange(len(shelves)), 5)
     stars = by_stars.stars(readers, rows, found.ravel()).reshape(-1, 5)
     assert (np.diff(stars, axis=1) <= 1e-5).all()
     pickup = model.with_order("pickup")
     plain = model.changed(taste=0.0)
-    assert np.array_equal(pickup.top(readers, 5, shelves)[0], plain.top(readers, 5, shelves)[0])
+    assert np.array_equal(pickup.top(readers, 5, shelves).books, plain.top(readers, 5, shelves).books)
     with pytest.raises(UsageError, match="blend, stars, pickup"):
         model.with_order("luck")
 
@@ -353,7 +354,7 @@ def test_a_book_that_arrives_later_is_expected_to_get_what_an_unrated_one_gets(
         found, expected = (m.stars(m.fold_in(shelves), *pairs) for m in (grown, whole))
         assert found == pytest.approx(expected, abs=1e-4)
         assert grown.basis(grown.fold_in(shelves), *pairs).tolist() == [2] * 10
-    lists, _ = grown.top(grown.fold_in(shelves), 25, shelves)
+    lists = grown.top(grown.fold_in(shelves), 25, shelves).books
     assert lists.max() == 24
     again = Shelf.from_state(grown.config, grown.scale, grown.book_state(), {})
     assert np.array_equal(again.stars(again.fold_in(shelves), *pairs), found)

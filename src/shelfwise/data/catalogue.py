@@ -95,6 +95,10 @@ class Catalogue:
         """Titles of the books at the given indices."""
         return self.books["title"].gather(item_idx)
 
+    def authors(self, item_idx: pl.Series) -> pl.Series:
+        """Lists of the authors of the books at the given indices, empty where none is known."""
+        return self.books["authors"].gather(item_idx).fill_null([])
+
     def new_book(self, book: dict[str, Any], tags: Sequence[str] = ()) -> Catalogue:
         """A catalogue of one book that could follow those here: BOOK_COLUMNS by name, a title at least, and its tags.
 

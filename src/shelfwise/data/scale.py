@@ -60,6 +60,10 @@ class Scale:
         """`stars` moved into [low, high], float32."""
         return np.clip(stars, self.low, self.high).astype(np.float32)
 
+    def expected(self, chances: Floats) -> Floats:
+        """Mean stars, float32 [...], of probabilities of each value, float32 [..., S]."""
+        return self.clip((chances * self.values).sum(axis=-1))
+
     def round(self, stars: npt.ArrayLike) -> Floats:
         """The nearest value of the scale, float32; halves go to the even number of steps above the lowest."""
         return self.clip(self.low + self.step * self.steps(stars))

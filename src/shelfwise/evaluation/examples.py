@@ -30,7 +30,7 @@ def examples(model: Model, exam: Exam, readers: pl.DataFrame, trained_idx: Indic
     places = np.unique(np.concatenate(steps).round().astype(np.int64))
     rows = exam.ratings.readers.find(ranked["user_id"].gather(places.tolist()))
     shelves, seen = exam.shelves.take(rows), exam.seen.take(rows)
-    lists, _ = model.top(model.fold_in(shelves, trained_idx[rows]), TOP_K, seen)
+    lists = model.top(model.fold_in(shelves, trained_idx[rows]), TOP_K, seen).books
     titles = exam.features.catalogue.books["title"].fill_null("(no title)").to_list()
     shown = []
     for place, row in enumerate(rows):

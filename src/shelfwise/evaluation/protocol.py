@@ -263,7 +263,7 @@ def _list(shared: tuple[Model, Plan | None], asked: tuple[Indices, Histories]) -
     (model, plan), (trained_idx, histories) = shared, asked
     readers = model.fold_in(histories.rated, trained_idx)
     if plan is None:
-        return model.top(readers, TOP_K, histories.read)[0]
+        return model.top(readers, TOP_K, histories.read).books
     return ruled_lists(model, readers, histories, plan, TOP_K)[0]
 
 

@@ -136,5 +136,5 @@ def answer(model: Model, asked: Asked) -> Answers:
     """The answers for a block."""
     state = model.fold_in(asked.shelves, asked.trained_idx)
     chances = model.probabilities(state, asked.rows, asked.item_idx)
-    stars = model.stars(state, asked.rows, asked.item_idx) if chances is None else chances @ model.scale.values
+    stars = model.stars(state, asked.rows, asked.item_idx) if chances is None else model.scale.expected(chances)
     return Answers(stars, model.basis(state, asked.rows, asked.item_idx), chances)

@@ -53,6 +53,20 @@ class Readers:
 
 
 @dataclass(frozen=True)
+class Lists:
+    """n books for each of U readers, best first.
+
+    books    int32 [U, n], -1 fills up
+    scores   float32 [U, n], minus infinity fills up
+    chances  float32 [U, n, S], of each value of the scale, where a model worked them out on its way; else None
+    """
+
+    books: Indices
+    scores: Floats
+    chances: Floats | None = None
+
+
+@dataclass(frozen=True)
 class FitInputs:
     """What a model may learn from.
 
@@ -117,12 +131,9 @@ class Model(ABC):
         """
         return self.scores(readers)
 
-    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
-        """The n books of each reader's list and their scores, best first, int32 and float32 [U, n]; -1 fills up.
-
-        What ranking.top_n makes of scores(); models may get there faster.
-        """
-        return top_n(self.scores(readers), n, leave_out)
+    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
+        """The lists that ranking.top_n makes of scores(); models may get there faster."""
+        return Lists(*top_n(self.scores(readers), n, leave_out))
 
     def with_order(self, order: str) -> Model:
         """The same model with lists in the order that is named. Raises UsageError unless it has several."""

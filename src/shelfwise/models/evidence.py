@@ -18,13 +18,15 @@ N_ALIKE = 5  # the parts by which the nearest books are found: about, close, aut
 
 @dataclass(frozen=True)
 class ShelfSide:
-    """R pairs with the L books of the reader's shelf beside each; padding and the pair's own rating are not `real`.
+    """R shelves met by M books each, with the L books of a shelf; padding and a pair's own rating are not `real`.
 
-    parts      float32 [P, R, L], similarities of the book and each on the shelf
-    weights    float32 [R, L], a of the Gaussian process (similarity.py)
-    residuals  float32 [R, L], stars beyond the mean and book bias of each on the shelf
-    steps      int64 [R, L], stars of each on the shelf as steps above the lowest
-    real       float32 [R, L], 1 or 0
+    What is the same for all M books of a shelf is [R, 1, L]; where each has a rating of its own left out, [R, M, L].
+
+    parts      float32 [P, R, M, L], similarities of the book and each on the shelf
+    weights    float32, a of the Gaussian process (similarity.py)
+    residuals  float32, stars beyond the mean and book bias of each on the shelf
+    steps      int64, stars of each on the shelf as steps above the lowest
+    real       float32, 1 or 0
     """
 
     parts: Tensor
@@ -35,32 +37,36 @@ class ShelfSide:
 
 
 def shelf_evidence(side: ShelfSide, kernel: KernelWeights, n_values: int) -> Tensor:
-    """Numbers of R pairs, float32 [R, F]. The first is by how many stars the shelf moves the book's own mean."""
+    """Numbers of pairs, float32 [R * M, F]. The first is by how many stars the shelf moves the book's own mean."""
     parts, y = side.parts * side.real, side.residuals * side.real
+    shape = parts.shape[1:3]
     weights = kernel.parts()
-    by_part = weights[:, None] * (parts * side.weights).sum(-1)
-    level = kernel.constant * (side.weights * side.real).sum(-1)
+    by_part = weights[:, None, None] * (parts * side.weights).sum(-1)
     masses = parts.sum(-1)
     means = (parts * y).sum(-1) / (masses + 1)
     alike = torch.tensordot(weights[:N_ALIKE], parts[:N_ALIKE], dims=1)
     nearest = alike.topk(min(NEAREST, alike.shape[-1]), dim=-1)
     # Of books that are not alike at all none is nearest.
-    near, near_y = _wide(nearest.values), _wide(y.gather(-1, nearest.indices) * (nearest.values > 0))
+    near = _wide(nearest.values)
+    near_y = _wide(y.expand_as(alike).gather(-1, nearest.indices) * (nearest.values > 0))
+    level = kernel.constant * (side.weights * side.real).sum(-1)
     n = side.real.sum(-1)
-    counts = torch.stack([((side.steps == step) * side.real).sum(-1) for step in range(n_values)], -1)
+    counts = ((side.steps[..., None, :] == torch.arange(n_values)[:, None]) * side.real[..., None, :]).sum(-1)
+    of_level = level[..., None].expand(*shape, 1)
+    of_shelf = torch.stack([n.log1p(), y.sum(-1) / (n + 3), y.square().sum(-1) / (n + 1)], -1)
+    of_shelf = torch.cat([of_shelf, counts / (n + n_values)[..., None]], -1)
     numbers = [
-        (by_part.sum(0) + level)[:, None],
-        level[:, None],
-        by_part.T,
-        masses.log1p().T,
-        means.T,
+        by_part.sum(0)[..., None] + of_level,
+        of_level,
+        by_part.movedim(0, -1),
+        masses.log1p().movedim(0, -1),
+        means.movedim(0, -1),
         near,
         near_y,
         near * near_y,
-        torch.stack([n.log1p(), y.sum(-1) / (n + 3), y.square().sum(-1) / (n + 1)], -1),
-        counts / (n + n_values)[:, None],
+        of_shelf.expand(*shape, -1),
     ]
-    return torch.cat(numbers, 1)
+    return torch.cat(numbers, -1).flatten(0, 1)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.features.vectors import BookFeatures
-from shelfwise.models.contract import Arrays, Model, Readers, Rows
+from shelfwise.models.contract import Arrays, Lists, Model, Readers, Rows
 from shelfwise.models.coreading import MAX_DENSE_BOOKS
 from shelfwise.models.evidence import (
     ShelfSide,
@@ -222,7 +222,7 @@ class Shelf(Model):
             yield numbers[kept], base[kept], pairs[real]
 
     def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
-        return self.scale.clip(self.probabilities(readers, rows, item_idx) @ self.scale.values)
+        return self.scale.expected(self.probabilities(readers, rows, item_idx))
 
     def evidence(self, readers: Readers, rows: Rows, books: Indices) -> tuple[Tensor, Tensor]:
         """Base stars [R * M] and numbers [R * M, F] for R rows of `readers` and M books each, int32 [R, M]."""
@@ -244,11 +244,9 @@ class Shelf(Model):
         wanted = torch.from_numpy(books.astype(np.int64))
         parts = similarities(self.books.traits, self.config.kernel, wanted.clamp(min=0), items[places])
         parts *= (wanted >= 0)[..., None]
-        n_rows, n_books = books.shape
-        of_shelf = (weights, residuals, steps[places], torch.from_numpy(real).float())
-        beside = [values[:, None].expand(n_rows, n_books, longest).reshape(-1, longest) for values in of_shelf]
-        side = ShelfSide(parts.reshape(len(parts), -1, longest), *beside)
-        return self.beside_books(shelf_evidence(side, self.config.kernel, len(self.scale.values)), wanted.reshape(-1))
+        of_shelf = (values[:, None] for values in (weights, residuals, steps[places], torch.from_numpy(real).float()))
+        numbers = shelf_evidence(ShelfSide(parts, *of_shelf), self.config.kernel, len(self.scale.values))
+        return self.beside_books(numbers, wanted.reshape(-1))
 
     def beside_books(self, of_shelf: Tensor, books: Tensor) -> tuple[Tensor, Tensor]:
         """Base stars [R] and numbers [R, F] of pairs from their shelf_evidence and books, int64 [R], -1 if unknown."""
@@ -278,29 +276,36 @@ class Shelf(Model):
         return scores
 
     @torch.inference_mode()
-    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
+    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
         """As of scores(), from the candidates alone where enough of them are left."""
-        books, scores = np.full((len(readers), n), -1, np.int32), np.full((len(readers), n), -np.inf, np.float32)
+        shape = len(readers), n
+        books, scores = np.full(shape, -1, np.int32), np.full(shape, -np.inf, np.float32)
+        chances = np.zeros((*shape, len(self.scale.values)), np.float32)
         for rows in self.blocks(readers):
             found = self.propose(readers, rows)
-            first, best = self.first_of(found, n, None if leave_out is None else leave_out.take(rows))
-            enough = (first.shape[1] == n) & np.isfinite(best).all(axis=1)
-            books[rows[enough], : first.shape[1]] = first[enough]
-            scores[rows[enough], : first.shape[1]] = best[enough]
+            first = self.first_of(found, n, None if leave_out is None else leave_out.take(rows))
+            enough = (first.books.shape[1] == n) & np.isfinite(first.scores).all(axis=1)
+            if len(at := rows[enough]):
+                books[at], scores[at] = first.books[enough], first.scores[enough]
+                chances[at] = np.asarray(first.chances)[enough]
             if rest := rows[~enough].tolist():
                 few = Readers(readers.shelves.take(rest), {k: v[rest] for k, v in readers.arrays.items()})
                 left = None if leave_out is None else leave_out.take(rest)
                 books[rest], scores[rest] = top_n(self.scores(few), n, left)
-        return books, scores
+                pairs = np.repeat(np.arange(len(rest)), n), books[rest].ravel()
+                chances[rest] = self.probabilities(few, *pairs).reshape(len(rest), n, -1)
+        return Lists(books, scores, chances)
 
-    def first_of(self, found: Proposal, n: int, leave_out: Shelves | None) -> tuple[Indices, Floats]:
-        """The first n candidates of R readers in the order of the list and their scores, -inf for what is left out;
-        [R, n], or as many as there are candidates."""
+    def first_of(self, found: Proposal, n: int, leave_out: Shelves | None) -> Lists:
+        """The first n candidates of R readers in the order of the list, or as many as there are; scores of what is left
+        out are minus infinity."""
         order = self._order(found).numpy()
         if leave_out is not None:
             order[leave_out.holds(found.books)] = -np.inf
         first = np.lexsort((found.books, -order), axis=1)[:, :n]
-        return np.take_along_axis(found.books, first, axis=1), np.take_along_axis(order, first, axis=1)
+        books, scores = (np.take_along_axis(all_books, first, axis=1) for all_books in (found.books, order))
+        chances = found.chances.exp().numpy().reshape(*order.shape, -1)
+        return Lists(books, scores, np.take_along_axis(chances, first[..., None], axis=1))
 
     def blocks(self, readers: Readers) -> Iterator[Rows]:
         """Rows of readers with shelves of like length, so that there is little padding."""
@@ -438,8 +443,8 @@ class OrdinalBias(Shelf):
     def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
         return self.scores(readers)
 
-    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> tuple[Indices, Floats]:
-        return top_n(self.scores(readers), n, leave_out)
+    def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
+        return Lists(*top_n(self.scores(readers), n, leave_out))
 
     def with_order(self, order: str) -> Shelf:
         raise UsageError(f"the model {self.kind} has one order of lists only", hint="leave out --order")

@@ -1,7 +1,7 @@
 """Why a book is recommended: numbers that add up to the prediction, and words for the largest of them."""
 
 from shelfwise.reasons import of_models, of_shelf  # registers how each model is explained
-from shelfwise.reasons.explanation import Explanation, explain, without_each
+from shelfwise.reasons.explanation import Explanation, explain, explain_lists, without_each
 from shelfwise.reasons.why import Why, explain_book, reasons_column
 from shelfwise.reasons.words import TEXTS, Reason, Speaker
 
@@ -13,6 +13,7 @@ __all__ = [
     "Why",
     "explain",
     "explain_book",
+    "explain_lists",
     "of_models",
     "of_shelf",
     "reasons_column",

@@ -73,6 +73,12 @@ def explain(model: Model, readers: Readers, row: int, books: Indices) -> Explana
 
 
 @singledispatch
+def explain_lists(model: Model, readers: Readers, lists: Indices) -> list[Explanation]:
+    """explain() for each reader of the block and its list, int32 [U, n] in all."""
+    return [explain(model, readers, row, books) for row, books in enumerate(lists)]
+
+
+@singledispatch
 def without_each(model: Model, readers: Readers, row: int, books: Indices) -> Floats:
     """The stars of M books without each of the reader's L ratings, float32 [M, L]: by leaving it out in truth."""
     shelf = readers.shelves.take([row])

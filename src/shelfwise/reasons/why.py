@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,7 +10,7 @@ import polars as pl
 from shelfwise.data.shelves import Indices
 from shelfwise.data.vocabulary import Id
 from shelfwise.models.contract import Model, Readers
-from shelfwise.reasons.explanation import explain, without_each
+from shelfwise.reasons.explanation import explain, explain_lists, without_each
 from shelfwise.reasons.words import Reason, Speaker
 
 
@@ -71,15 +70,22 @@ def explain_book(
 
 def reasons_column(speaker: Speaker, model: Model, readers: Readers, lists: Indices) -> pl.Series:
     """A list of code, text, contribution and book_id for each book of each list, int32 [U, n]; -1 fills up."""
+    explained = zip(explain_lists(model, readers, lists), lists, strict=True)
+    said = [speaker.reasons(why, place) for why, books in explained for place in np.flatnonzero(books >= 0).tolist()]
+    every = [reason for reasons in said for reason in reasons]
     ids = speaker.catalogue.vocabulary.ids
-    rows = []
-    for row, listed in enumerate(lists):
-        found = explain(model, readers, row, listed[listed >= 0])
-        for place in range(len(found.books)):
-            said = [reason.row() for reason in speaker.reasons(found, place)]
-            for reason in said:
-                item_idx = reason.pop("item_idx")
-                reason["book_id"] = None if item_idx is None else ids[item_idx]
-            rows.append(said)
-    columns: dict[str, Any] = {"code": pl.String, "text": pl.String, "contribution": pl.Float64, "book_id": ids.dtype}
-    return pl.Series("reasons", rows, dtype=pl.List(pl.Struct(columns)))
+    columns = [
+        pl.Series("code", [reason.code for reason in every], dtype=pl.String),
+        pl.Series("text", [reason.text for reason in every], dtype=pl.String),
+        pl.Series("contribution", [reason.contribution for reason in every], dtype=pl.Float64),
+        ids.gather(pl.Series([reason.item_idx for reason in every], dtype=pl.UInt32)).alias("book_id"),
+    ]
+    books = pl.Series("book", np.repeat(np.arange(len(said)), [len(reasons) for reasons in said]))
+    reasons = pl.DataFrame(columns).to_struct("reasons")
+    found = pl.DataFrame([books, reasons]).group_by("book", maintain_order=True).agg("reasons")
+    if len(found) < len(said):  # of some there is nothing to be said
+        every_book = pl.DataFrame({"book": pl.Series(range(len(said)), dtype=books.dtype)})
+        found = every_book.join(found, on="book", how="left", maintain_order="left").with_columns(
+            pl.col("reasons").fill_null([])
+        )
+    return found["reasons"]

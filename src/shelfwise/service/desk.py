@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from shelfwise.data.vocabulary import Id
+from shelfwise.engine.threads import limit_libraries
 from shelfwise.rules import Rules
 from shelfwise.rules.feedback import Mark
 from shelfwise.service.models import Models, Served
@@ -37,13 +38,13 @@ class Question:
     @property
     def kind(self) -> tuple[Any, ...]:
         """What questions that can be answered together have in common."""
-        return tuple((n, rules.model_dump_json()) for n, rules in self.lists), self.order, self.why
+        return self.lists, self.order, self.why
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Lists: of each the rows of Recommender.recommend_all with ranges, and why it is short, if so; who answered;
-    unknown books."""
+    """Lists: of each the rows of Recommender.recommend_all with ranges and authors, and why it is short, if so; who
+    answered; unknown books."""
 
     served: Served
     lists: tuple[list[dict[str, Any]], ...]
@@ -72,6 +73,7 @@ class Desk:
         self._thread.join()
 
     def _work(self) -> None:
+        limit_libraries()  # what one request needs is too small to be shared: waking a second thread takes longer
         last = False
         while not last:
             batch, last = self._take()
@@ -139,13 +141,14 @@ def answer(served: Served, questions: dict[str, Question]) -> dict[str, Answer]:
         ranges=True,
         on_short=lambda reader, place, missing: short.__setitem__((reader, place), str(missing)),
     )
-    places = range(len(one.lists))
+    catalogue, places = recommender.run.catalogue, range(len(one.lists))
     rows: dict[str, tuple[list[dict[str, Any]], ...]] = {name: tuple([] for _ in places) for name in questions}
     for frames in blocks:
         for place, frame in enumerate(frames):
-            for row in frame.iter_rows(named=True):
+            authors = catalogue.authors(pl.Series(catalogue.vocabulary.find(frame["book_id"])))
+            for row in frame.hstack([authors]).iter_rows(named=True):
                 rows[row["user_id"]][place].append(row)
-    books = recommender.run.catalogue.vocabulary
+    books = catalogue.vocabulary
     unknown = {name: _unknown(books.find(_ids(question)), _ids(question)) for name, question in questions.items()}
     return {
         name: Answer(served, rows[name], tuple(short.get((name, place)) for place in places), unknown[name])

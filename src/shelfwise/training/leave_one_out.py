@@ -146,8 +146,8 @@ def _evidence(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Places and shelf_evidence of ratings, without what a shelf cannot say of books that are new or bare."""
     for side, at, _, _ in sides:
-        side.parts[LEARNED_PARTS] *= ~drawn.new[at][:, None]
-        side.parts[ABOUT_PARTS] *= ~drawn.bare[at][:, None]
+        side.parts[LEARNED_PARTS] *= ~drawn.new[at][:, None, None]
+        side.parts[ABOUT_PARTS] *= ~drawn.bare[at][:, None, None]
         yield at, shelf_evidence(side, kernel, n_values)
 
 
@@ -179,7 +179,8 @@ def leave_one_out(
             others = pairs - torch.diag_embed(real.float())
             y, s = (values[places][:, None].expand(-1, longest, -1)[real] for values in (residuals, steps))
             left = (a[:, None] - inverse * beyond[:, :, None])[real]
-            side = ShelfSide(parts[:, real], left, y, s, others[real])
+            of_shelf = (values[:, None] for values in (left, y, s, others[real]))
+            side = ShelfSide(parts[:, real][:, :, None], *of_shelf)
         yield side, at, items[at], beyond[real]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 from fastapi import APIRouter, Depends, Response
@@ -15,13 +15,11 @@ from shelfwise.service.feedback import shown_list
 from shelfwise.service.models import Served
 from shelfwise.service.schemas import (
     ListAnswer,
-    Listed,
     ListRequest,
     ModelName,
     Prediction,
     PredictionAnswer,
     PredictionRequest,
-    ReasonOut,
 )
 from shelfwise.service.state import Service, needs, service_of
 
@@ -64,24 +62,15 @@ def predict(recommender: Recommender, question: Question, books: list[str]) -> l
 
 def list_answer(answer: Answer, list_id: str) -> ListAnswer:
     """What the API says of an answer to a question for one list."""
-    catalogue, (rows,), (short,) = answer.served.recommender.run.catalogue, answer.lists, answer.short
-    authors = catalogue.books["authors"]
-    places = catalogue.vocabulary.find([row["book_id"] for row in rows])
-    books = [_listed(row, authors[int(place)]) for row, place in zip(rows, places, strict=True)]
-    return ListAnswer(
-        books=books,
-        model=name_of(answer.served),
-        recommendation_id=list_id,
-        short=short,
-        unknown_books=list(answer.unknown),
-    )
-
-
-def _listed(row: dict[str, Any], authors: Any) -> Listed:
-    reasons = [ReasonOut.model_construct(**reason) for reason in row.get("reasons", ())]
-    names = ("book_id", "title", "stars", "low", "high", "score")
-    return Listed.model_construct(
-        **{name: row[name] for name in names}, authors=[] if authors is None else list(authors), reasons=reasons
+    (rows,), (short,) = answer.lists, answer.short
+    return ListAnswer.model_validate(
+        {
+            "books": [{"reasons": (), **row} for row in rows],
+            "model": name_of(answer.served),
+            "recommendation_id": list_id,
+            "short": short,
+            "unknown_books": answer.unknown,
+        }
     )
 
 
