@@ -9,7 +9,7 @@ import pytest
 from rules_world import FACTS, N
 
 from shelfwise.data.shelves import Floats, Indices, Shelves
-from shelfwise.models.contract import Model, Readers, Rows
+from shelfwise.models.contract import Model, Readers, Rows, Scores
 from shelfwise.rules import Histories, Rules, make_plan
 from shelfwise.rules.group import GroupRule, group_list
 
@@ -27,8 +27,8 @@ class Written:
     def __init__(self, stars: Floats) -> None:
         self.table = stars
 
-    def scores_among(self, readers: Readers, allowed: object) -> Floats:
-        return self.table.copy()
+    def scores_among(self, readers: Readers, allowed: object) -> Scores:
+        return Scores(self.table.copy())
 
     def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
         return self.table[rows, item_idx]

@@ -442,7 +442,7 @@ class Recommender:
         nothing_aside = not len(histories.aside.item_idx) and not len(histories.hidden.item_idx)
         if plan.rules == Rules() and nothing_aside and not self.facts.has_editions:
             return self.run.model.top(readers, n, histories.read)
-        return Lists(*ruled_lists(self.run.model, readers, histories, plan, n))
+        return ruled_lists(self.run.model, readers, histories, plan, n)
 
     def _stars(
         self, readers: Readers, rows: Rows, books: Indices, chances: Floats | None, *, ranges: bool
@@ -451,6 +451,8 @@ class Recommender:
         model, names = self.run.model, ("low", "high") if ranges else ()
         if chances is None and ranges:
             chances = model.probabilities(readers, rows, books)
+        elif chances is not None and (open_pairs := np.isnan(chances).any(axis=1)).any():
+            chances[open_pairs] = model.probabilities(readers, rows[open_pairs], books[open_pairs])
         if chances is None:
             return model.stars(readers, rows, books), [pl.Series(x, [None] * len(rows), pl.Float32) for x in names]
         found = describe(chances, model.scale) if ranges else {}

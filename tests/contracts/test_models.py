@@ -140,9 +140,9 @@ def test_stars_have_their_shape_and_type_and_lie_on_the_scale(model: Model) -> N
 
 def test_scores_among_some_books_are_finite_and_among_all_are_the_scores(model: Model) -> None:
     readers, allowed = model.fold_in(SHELVES), np.ones((N_READERS, N_BOOKS), dtype=bool)
-    assert model.scores_among(readers, allowed) == pytest.approx(model.scores(readers), abs=2e-3)
+    assert model.scores_among(readers, allowed).values == pytest.approx(model.scores(readers), abs=2e-3)
     for few in (allowed & (np.arange(N_BOOKS) % 3 == 0), ~allowed):
-        scores = model.scores_among(readers, few)
+        scores = model.scores_among(readers, few).values
         assert (scores.dtype, scores.shape) == (np.float32, (N_READERS, N_BOOKS))
         assert np.isfinite(scores).all()
 
@@ -447,3 +447,23 @@ def test_chances_that_come_with_lists_are_those_of_the_pairs(model: Model, n: in
     if lists.chances is not None:
         expected = model.probabilities(readers, rows, lists.books[rows, columns])
         assert lists.chances[rows, columns] == pytest.approx(expected, abs=1e-5)
+
+
+def test_chances_that_come_with_scores_are_those_of_the_pairs(model: Model) -> None:
+    readers, allowed = model.fold_in(SHELVES), np.tile(np.arange(N_BOOKS) % 3 != 0, (N_READERS, 1))
+    scores = model.scores_among(readers, allowed)
+    lists = np.tile(np.array([N_BOOKS - 1, -1, 4, 0], dtype=np.int32), (N_READERS, 1))
+    chances = scores.chances_of(lists)
+    if scores.books is None:
+        assert chances is None
+        return
+    assert chances is not None
+    held = np.array(
+        [[book in looked_at for book in wanted] for wanted, looked_at in zip(lists, scores.books, strict=True)]
+    )
+    assert held.any()
+    assert not held[:, 1].any()
+    assert np.isnan(chances[~held]).all()
+    rows, columns = np.nonzero(held)
+    expected = model.probabilities(readers, rows, lists[rows, columns])
+    assert chances[held] == pytest.approx(expected, abs=1e-5)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from shelfwise.engine import all_threads, sharing_threads
 from shelfwise.training.loop import make_optimiser
 from shelfwise.training.settings import LoopSettings
 
@@ -53,3 +54,38 @@ def test_steps_are_those_of_dense_gradients(kind: str, decay: float, batches: Ba
     ours, plain = trained(batches, loop, dense=False), trained(batches, loop, dense=True)
     for mine, theirs in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_a_step_that_threads_share_is_that_of_one_thread(kind: str) -> None:
+    """To the last bit, where no thread's part ends where a vector register does."""
+
+    def stepped(n_threads: int) -> list[Tensor]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(n_threads)
+        torch.manual_seed(0)
+        network = nn.Linear(1237, 331)
+        loop = LoopSettings.parse({"optimiser": kind, "weight_decay": 0.1}, where="test")
+        optimiser = make_optimiser(network, loop, epoch=0)
+        try:
+            with sharing_threads():
+                for _ in range(3):
+                    for value in network.parameters():
+                        value.grad = torch.randn_like(value)
+                    with all_threads():
+                        assert torch.get_num_threads() == n_threads
+                        optimiser.step()
+                    assert torch.get_num_threads() == 1
+        finally:
+            torch.set_num_threads(before)
+        return [value.detach() for value in network.parameters()]
+
+    for one, three in zip(stepped(1), stepped(3), strict=True):
+        assert torch.equal(one, three)
+
+
+def test_outside_of_a_fit_nothing_is_shared_anew() -> None:
+    before = torch.get_num_threads()
+    with all_threads():
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before

@@ -49,6 +49,25 @@ def sharing_threads() -> Iterator[None]:
             _pool.reset(token)
 
 
+@contextmanager
+def all_threads() -> Iterator[None]:
+    """While inside, PyTorch itself has the threads of sharing_threads(), if any.
+
+    For steps that work out each number on its own, which come to the same however many share them.
+    """
+    import torch
+
+    found = _pool.get()
+    if found is None:
+        yield
+        return
+    torch.set_num_threads(found[1])
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
+
+
 def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
     """function(block) of each, in order, by the threads of sharing_threads(); outside of it one after the other.
 

@@ -264,7 +264,7 @@ def _list(shared: tuple[Model, Plan | None], asked: tuple[Indices, Histories]) -
     readers = model.fold_in(histories.rated, trained_idx)
     if plan is None:
         return model.top(readers, TOP_K, histories.read).books
-    return ruled_lists(model, readers, histories, plan, TOP_K)[0]
+    return ruled_lists(model, readers, histories, plan, TOP_K).books
 
 
 def _reachable(exam: Exam, histories: Histories, plan: Plan) -> float:

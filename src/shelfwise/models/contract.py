@@ -58,12 +58,39 @@ class Lists:
 
     books    int32 [U, n], -1 fills up
     scores   float32 [U, n], minus infinity fills up
-    chances  float32 [U, n, S], of each value of the scale, where a model worked them out on its way; else None
+    chances  float32 [U, n, S], of each value of the scale where a model worked them out on its way, else NaN; or None
     """
 
     books: Indices
     scores: Floats
     chances: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What lists of U readers are ordered by, and what a model found out on its way about C books of each.
+
+    values   float32 [U, I]
+    books    int32 [U, C], or None
+    chances  float32 [U, C, S], of each value of the scale, or None
+    """
+
+    values: Floats
+    books: Indices | None = None
+    chances: Floats | None = None
+
+    def chances_of(self, lists: Indices) -> Floats | None:
+        """Of the books of lists, int32 [U, n]: as Lists.chances."""
+        if self.books is None or self.chances is None:
+            return None
+        n_books, rows = self.values.shape[1], np.arange(len(lists))[:, None]
+        order = np.argsort(self.books, axis=1)
+        known = (rows * n_books + np.take_along_axis(self.books, order, axis=1)).ravel()
+        wanted = rows * n_books + lists
+        place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+        found: Floats = self.chances[rows, order.ravel()[place]]
+        found[(known[place] != wanted) | (lists < 0)] = np.nan
+        return found
 
 
 @dataclass(frozen=True)
@@ -124,12 +151,12 @@ class Model(ABC):
         item_idx = np.tile(np.arange(n_books, dtype=np.int32), len(readers))
         return self.stars(readers, rows, item_idx).reshape(len(readers), n_books)
 
-    def scores_among(self, readers: Readers, allowed: npt.NDArray[np.bool_]) -> Floats:
+    def scores_among(self, readers: Readers, allowed: npt.NDArray[np.bool_]) -> Scores:
         """scores() for lists that may hold only what is `allowed`, bool [U, I]; of other books anything finite.
 
         For models that look closely at a few books only, so that these are among those allowed.
         """
-        return self.scores(readers)
+        return Scores(self.scores(readers))
 
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
         """The lists that ranking.top_n makes of scores(); models may get there faster."""

@@ -29,7 +29,7 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.features.vectors import BookFeatures
-from shelfwise.models.contract import Arrays, Lists, Model, Readers, Rows
+from shelfwise.models.contract import Arrays, Lists, Model, Readers, Rows, Scores
 from shelfwise.models.coreading import MAX_DENSE_BOOKS
 from shelfwise.models.evidence import (
     ShelfSide,
@@ -259,21 +259,25 @@ class Shelf(Model):
 
     def scores(self, readers: Readers) -> Floats:
         """The candidates in the order of the list, all other books BEHIND them in the order of the pickup matrix."""
-        return self._scores(readers)
+        return self._scores(readers).values
 
-    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
+    def scores_among(self, readers: Readers, allowed: Mask) -> Scores:
         """scores() with candidates among the books allowed, bool [U, I]."""
         return self._scores(readers, allowed)
 
     @torch.inference_mode()
-    def _scores(self, readers: Readers, allowed: Mask | None = None) -> Floats:
-        scores = np.empty((len(readers), len(self.book_counts)), dtype=np.float32)
+    def _scores(self, readers: Readers, allowed: Mask | None = None) -> Scores:
+        n_readers, n_books = len(readers), len(self.book_counts)
+        shape = n_readers, min(CANDIDATES, n_books)
+        scores, books = np.empty((n_readers, n_books), dtype=np.float32), np.empty(shape, dtype=np.int32)
+        chances = np.empty((*shape, len(self.scale.values)), dtype=np.float32)
         for rows in self.blocks(readers):
             found = self.propose(readers, rows, None if allowed is None else allowed[rows])
             block = found.pickup - found.pickup.max(axis=1, keepdims=True) - BEHIND
             np.put_along_axis(block, found.books, self._order(found).numpy(), axis=1)
-            scores[rows] = block
-        return scores
+            scores[rows], books[rows] = block, found.books
+            chances[rows] = found.chances.exp().view(len(rows), shape[1], -1).numpy()
+        return Scores(scores, books, chances)
 
     @torch.inference_mode()
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
@@ -440,8 +444,8 @@ class OrdinalBias(Shelf):
         scores: Floats = (self.books.mean + self.books.bias).numpy()[None, :] + level[:, None]
         return scores.astype(np.float32)
 
-    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
-        return self.scores(readers)
+    def scores_among(self, readers: Readers, allowed: Mask) -> Scores:
+        return Scores(self.scores(readers))
 
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
         return Lists(*top_n(self.scores(readers), n, leave_out))

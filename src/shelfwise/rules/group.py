@@ -27,7 +27,7 @@ def group_list(
     """
     may = np.logical_and.reduce([allowed(plan, members[row]) for row in range(len(members))])
     pinnable = np.logical_and.reduce([kept(plan, members[row]) for row in range(len(members))])
-    lists, _ = ruled_lists(model, readers, members, plan, max(CANDIDATES, n), among=may)
+    lists = ruled_lists(model, readers, members, plan, max(CANDIDATES, n), among=may).books
     if how == "fair-turns":
         books = _by_turns(lists.tolist(), plan, pinnable, n)
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from shelfwise.data.shelves import Floats, Indices
-from shelfwise.models.contract import Model, Readers
+from shelfwise.models.contract import Lists, Model, Readers
 from shelfwise.rules.facts import Mask
 from shelfwise.rules.plan import Plan, allowed, kept
 from shelfwise.rules.reader import Histories
@@ -76,7 +76,8 @@ def _best_first(books: Indices, scores: Floats, size: int) -> Iterator[Indices]:
     """The books in order of their scores, ties by index: the best `size` (and their ties), then all others."""
     mine = scores[books]
     bar = np.partition(mine, -size)[-size] if len(mine) > size else -np.inf
-    for part in (books[mine >= bar], books[mine < bar]):
+    for good in (np.greater_equal, np.less):
+        part = books[good(mine, bar)]
         yield part[np.argsort(-scores[part], kind="stable")]
 
 
@@ -121,8 +122,8 @@ def _take_by_dials(basket: Basket, plan: Plan, pool: Indices) -> None:
 
 def ruled_lists(
     model: Model, readers: Readers, histories: Histories, plan: Plan, n: int, *, among: Mask | None = None
-) -> tuple[Indices, Floats]:
-    """Lists of a block of U readers and their scores, int32 and float32 [U, n]; -1 and minus infinity fill up.
+) -> Lists:
+    """Lists of a block of U readers.
 
     among  bool [I], books that may be listed beside pins, where that is known to be fewer than the rules allow
     """
@@ -134,7 +135,7 @@ def ruled_lists(
     scores = model.scores_among(readers, may)
     for row in range(len(readers)):
         pinnable = kept(plan, histories[row]) if len(plan.pins) else may[row]
-        chosen = choose(plan, scores[row], may[row], pinnable, n)
+        chosen = choose(plan, scores.values[row], may[row], pinnable, n)
         books[row, : len(chosen)] = chosen
-        found[row, : len(chosen)] = scores[row, chosen]
-    return books, found
+        found[row, : len(chosen)] = scores.values[row, chosen]
+    return Lists(books, found, scores.chances_of(books))

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+import torch
 
 from shelfwise.data.vocabulary import Id
-from shelfwise.engine.threads import limit_libraries
 from shelfwise.rules import Rules
 from shelfwise.rules.feedback import Mark
 from shelfwise.service.models import Models, Served
 
 NO_RULES = Rules()
+SHARED_FROM = 200  # ratings of one reader; what fewer need is done before a second thread has woken up
 NOBODY = "\0"  # begins the names of those who did not say who they are, as no reader's id does
 
 
@@ -73,8 +74,7 @@ class Desk:
         self._thread.join()
 
     def _work(self) -> None:
-        limit_libraries()  # what one request needs is too small to be shared: waking a second thread takes longer
-        last = False
+        last, n_threads = False, torch.get_num_threads()
         while not last:
             batch, last = self._take()
             served = self._models.active
@@ -83,6 +83,8 @@ class Desk:
                 if future.set_running_or_notify_cancel():
                     by_kind.setdefault(question.kind, []).append((question, future))
             for group in by_kind.values():
+                longest = max(len(question.ratings) for question, _ in group)
+                torch.set_num_threads(n_threads if longest >= SHARED_FROM else 1)
                 _answer(served, group)
 
     def _take(self) -> tuple[list[tuple[Question, Future[Answer]]], bool]:
