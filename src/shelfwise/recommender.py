@@ -345,7 +345,7 @@ class Recommender:
         stars, low_and_high = self._stars(readers, row, listed, chances, ranges=ranges)
         frame = pl.DataFrame(
             {
-                "user_id": users.gather(row),
+                "user_id": users[pl.Series(row)],
                 "rank": rank[column].astype(np.int32),
                 "book_id": catalogue.vocabulary.take(listed),
                 "title": catalogue.titles(pl.Series(listed)),

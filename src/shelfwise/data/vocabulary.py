@@ -122,7 +122,7 @@ class Vocabulary:
 
     def take(self, idx: npt.ArrayLike) -> pl.Series:
         """The ids at the given indices."""
-        return self.ids.gather(np.asarray(idx, dtype=np.int64))
+        return self.ids[pl.Series(np.asarray(idx, dtype=np.int64))]
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:

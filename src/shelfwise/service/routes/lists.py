@@ -65,7 +65,7 @@ def list_answer(answer: Answer, list_id: str) -> ListAnswer:
     (rows,), (short,) = answer.lists, answer.short
     return ListAnswer.model_validate(
         {
-            "books": [{"reasons": (), **row} for row in rows],
+            "books": [{"reasons": (), **row, "authors": row["authors"] or ()} for row in rows],
             "model": name_of(answer.served),
             "recommendation_id": list_id,
             "short": short,
