@@ -88,7 +88,7 @@ def lists_of(scores: Callable[[Indices], Floats], exam: Exam) -> Indices:
     found = []
     for start in range(0, len(exam.ranked), READERS_AT_ONCE):
         block = exam.ranked[start : start + READERS_AT_ONCE]
-        found.append(top_n(scores(block), TOP_K, exam.seen.take(block)).books)
+        found.append(top_n(scores(block), TOP_K, exam.seen.take(block))[0])
     return np.concatenate(found)
 
 
