@@ -8,7 +8,7 @@ that what the head would say can be worked out for all ratings at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,15 +37,14 @@ class _Posterior:
     moved: Tensor
 
 
-def _posteriors(model: Shelf, shelves: Shelves, books: Indices) -> list[_Posterior]:
-    """Of U readers and M books each, int32 [U, M]. Shelves of like length are worked out together."""
+def _posteriors(model: Shelf, shelves: Shelves, books: Indices) -> Iterator[tuple[int, _Posterior]]:
+    """Of U readers and M books each, int32 [U, M], with the reader's row. Shelves of like length are met together."""
     short = shelves if isinstance(model, OrdinalBias) else shortened(shelves, model.config.longest_shelf)
     traits, weights = model.books.traits, model.config.kernel
     kept = (np.flatnonzero(shelves.among(short)) - np.repeat(shelves.indptr[:-1], short.lengths)).astype(np.int32)
     items, y = model.residuals(short)
     known = torch.from_numpy(books >= 0)
     wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
-    found: dict[int, _Posterior] = {}
     empty = padded(short, np.flatnonzero(short.lengths == 0), 0)
     for batch in [*batches(short), *([empty] if len(empty.readers) else [])]:
         here, shelf, beyond = torch.from_numpy(batch.readers), items[batch.places], y[batch.places] * batch.real
@@ -54,24 +53,26 @@ def _posteriors(model: Shelf, shelves: Shelves, books: Indices) -> list[_Posteri
         moved = torch.cholesky_solve(kernel(parts, weights).mT, factor).mT * beyond[:, None]
         for place, row in enumerate(batch.readers.tolist()):
             n, at = int(short.lengths[row]), slice(*short.indptr[row : row + 2].tolist())
-            found[row] = _Posterior(
-                kept[at], parts[:, place, :, :n], beyond[place, :n], factor[place, :n, :n], moved[place, :, :n]
-            )
-    return [found[row] for row in range(len(shelves))]
+            mine = parts[:, place, :, :n], beyond[place, :n], factor[place, :n, :n], moved[place, :, :n]
+            yield row, _Posterior(kept[at], *mine)
 
 
 @explain_lists.register
 @torch.inference_mode()
 def _(model: Shelf, readers: Readers, lists: Indices) -> list[Explanation]:
-    met, picked = _posteriors(model, readers.shelves, lists), _pickup(model, readers.shelves, lists)
-    return [_explanation(model, readers, row, *one) for row, one in enumerate(zip(lists, met, picked, strict=True))]
+    picked = _pickup(model, readers.shelves, lists)
+    found = {  # one after the other, since of long shelves the factors are large
+        row: _explanation(model, readers, row, lists[row], met, picked[row])
+        for row, met in _posteriors(model, readers.shelves, lists)
+    }
+    return [found[row] for row in range(len(readers))]
 
 
 @explain.register
 @torch.inference_mode()
 def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
     shelf = readers.shelves.take([row])
-    (met,), (picked,) = _posteriors(model, shelf, books[None]), _pickup(model, shelf, books[None])
+    ((_, met),), (picked,) = _posteriors(model, shelf, books[None]), _pickup(model, shelf, books[None])
     return _explanation(model, readers, row, books, met, picked)
 
 
@@ -122,7 +123,7 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Floats:
     n = len(shelf.item_idx)
     if n > model.config.longest_shelf:
         return without_each.dispatch(Model)(model, readers, row, books)
-    (met,) = _posteriors(model, shelf, books[None])
+    ((_, met),) = _posteriors(model, shelf, books[None])
     inverse = torch.cholesky_inverse(met.factor)
     a = inverse @ met.y
     left = a - inverse * (a / inverse.diagonal())[:, None]  # row j: the weights without rating j
