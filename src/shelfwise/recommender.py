@@ -326,7 +326,7 @@ class Recommender:
                 for short in np.flatnonzero(~filled.all(axis=1)).tolist():
                     missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
                     on_short(reader_ids[int(block[short])], place, missing)
-            yield self._frames(reader_ids.gather(block), readers, lists, why=why, ranges=ranges)
+            yield self._frames(reader_ids[pl.Series(block)], readers, lists, why=why, ranges=ranges)
             done += len(block)
             on_progress("recommend", done, len(rows))
 
@@ -355,6 +355,8 @@ class Recommender:
         ).hstack(low_and_high)
         if why:
             frame = frame.hstack([reasons_column(self._speaker, self.run.model, readers, books)])
+        if len(lists) == 1:
+            return (frame,)
         return tuple(frame.filter(which[column] == place) for place in range(len(lists)))
 
     def recommend_group(  # noqa: PLR0913 - as recommend_all

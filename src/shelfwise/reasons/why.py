@@ -74,11 +74,12 @@ def reasons_column(speaker: Speaker, model: Model, readers: Readers, lists: Indi
     said = [speaker.reasons(why, place) for why, books in explained for place in np.flatnonzero(books >= 0).tolist()]
     every = [reason for reasons in said for reason in reasons]
     ids = speaker.catalogue.vocabulary.ids
+    named = [None if reason.item_idx is None else ids[reason.item_idx] for reason in every]
     columns = [
         pl.Series("code", [reason.code for reason in every], dtype=pl.String),
         pl.Series("text", [reason.text for reason in every], dtype=pl.String),
         pl.Series("contribution", [reason.contribution for reason in every], dtype=pl.Float64),
-        ids.gather(pl.Series([reason.item_idx for reason in every], dtype=pl.UInt32)).alias("book_id"),
+        pl.Series("book_id", named, dtype=ids.dtype),
     ]
     books = pl.Series("book", np.repeat(np.arange(len(said)), [len(reasons) for reasons in said]))
     reasons = pl.DataFrame(columns).to_struct("reasons")
