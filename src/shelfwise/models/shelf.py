@@ -287,11 +287,13 @@ class Shelf(Model):
         chances = np.zeros((*shape, len(self.scale.values)), np.float32)
         for rows in self.blocks(readers):
             found = self.propose(readers, rows)
-            first = self.first_of(found, n, None if leave_out is None else leave_out.take(rows))
-            enough = (first.books.shape[1] == n) & np.isfinite(first.scores).all(axis=1)
+            places, best = self.first_of(found, n, None if leave_out is None else leave_out.take(rows))
+            enough = (places.shape[1] == n) & np.isfinite(best).all(axis=1)
             if len(at := rows[enough]):
-                books[at], scores[at] = first.books[enough], first.scores[enough]
-                chances[at] = np.asarray(first.chances)[enough]
+                first, scores[at] = places[enough], best[enough]
+                of_all = found.chances.exp().view(*found.books.shape, -1).numpy()[enough]
+                books[at] = np.take_along_axis(found.books[enough], first, axis=1)
+                chances[at] = np.take_along_axis(of_all, first[..., None], axis=1)
             if rest := rows[~enough].tolist():
                 few = Readers(readers.shelves.take(rest), {k: v[rest] for k, v in readers.arrays.items()})
                 left = None if leave_out is None else leave_out.take(rest)
@@ -300,16 +302,14 @@ class Shelf(Model):
                 chances[rest] = self.probabilities(few, *pairs).reshape(len(rest), n, -1)
         return Lists(books, scores, chances)
 
-    def first_of(self, found: Proposal, n: int, leave_out: Shelves | None) -> Lists:
-        """The first n candidates of R readers in the order of the list, or as many as there are; scores of what is left
-        out are minus infinity."""
+    def first_of(self, found: Proposal, n: int, leave_out: Shelves | None) -> tuple[Rows, Floats]:
+        """Which candidates of R readers are the first n in the order of the list, or as many as there are, and their
+        scores, -inf for what is left out; [R, n] each."""
         order = self._order(found).numpy()
         if leave_out is not None:
             order[leave_out.holds(found.books)] = -np.inf
         first = np.lexsort((found.books, -order), axis=1)[:, :n]
-        books, scores = (np.take_along_axis(all_books, first, axis=1) for all_books in (found.books, order))
-        chances = found.chances.exp().numpy().reshape(*order.shape, -1)
-        return Lists(books, scores, np.take_along_axis(chances, first[..., None], axis=1))
+        return first, np.take_along_axis(order, first, axis=1)
 
     def blocks(self, readers: Readers) -> Iterator[Rows]:
         """Rows of readers with shelves of like length, so that there is little padding."""

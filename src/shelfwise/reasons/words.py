@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,10 +45,6 @@ class Reason:
     text: str
     item_idx: int | None = None
     contribution: float | None = None
-
-    def row(self) -> dict[str, Any]:
-        """As a row of a table."""
-        return {name: getattr(self, name) for name in ("code", "text", "item_idx", "contribution")}
 
 
 @dataclass(frozen=True)
