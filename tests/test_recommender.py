@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from shelfwise.data.vocabulary import Id
 from shelfwise.errors import AmbiguousIdsError, BadValueError, DataError, FormatError, UnknownBookError, UsageError
 from shelfwise.experiment import OtherFiles
 from shelfwise.recommender import NEW_READER, Recommender
+from shelfwise.rules import Rules
 
 READER = 3
 LIST_COLUMNS = ["user_id", "rank", "book_id", "title", "score", "stars"]
@@ -459,3 +461,18 @@ def test_ratings_of_several_readers_become_their_shelves(
         assert (np.diff(mine.item_idx) > 0).all()
     assert set(outside.readers.ids) == set(ratings)
     assert outside.n_unknown == sum(books.find([book])[0] < 0 for _, book, _ in rows)
+
+
+def test_a_list_in_plain_values_says_what_its_table_says(recommender: Recommender) -> None:
+    readers, catalogue = recommender.run.readers.ids[:4], recommender.run.catalogue
+    wanted = [(3, Rules()), (5, Rules(per_author=1))]
+    (listed,) = recommender.recommend_lists(wanted, readers, why=True, ranges=True)
+    listed = replace(listed, scores=listed.scores + 1)  # which are the stars of this model
+    table = listed.frame(readers, catalogue, ranges=True)
+    assert listed.place.tolist().count(0) == 12
+    for row, (who, place, book) in zip(table.iter_rows(named=True), listed.plain(catalogue), strict=True):
+        authors = catalogue.books.filter(pl.col("book_id") == row["book_id"])["authors"].item()
+        assert book.pop("authors") == tuple(authors)
+        assert row.pop("user_id") == readers[who]
+        assert row.pop("rank") <= wanted[place][0]
+        assert book == row

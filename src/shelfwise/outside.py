@@ -56,12 +56,10 @@ def outside_ratings(run: Run, ratings: Mapping[str, Sequence[tuple[Id, float]]])
         )
     item_idx = books.find([book_id for _, book_id, _ in given])
     readers = Vocabulary(pl.Series(list(ratings), dtype=pl.String))
-    rows = readers.find([reader for reader, _, _ in given])
-    known = item_idx >= 0
-    pairs = rows[known] * np.int64(len(books)) + item_idx[known]
-    if len(np.unique(pairs)) == len(pairs):  # as nearly always: then no rule decides, and arrays are enough
-        stars = np.array([value for _, _, value in given], dtype=np.float32)
-        shelves = Shelves.build(rows[known], item_idx[known], stars[known], len(readers))
+    rows = np.repeat(readers.find(list(ratings)), [len(mine) for mine in ratings.values()])
+    known, stars = item_idx >= 0, np.array([value for _, _, value in given], dtype=np.float32)
+    shelves = Shelves.build(rows[known], item_idx[known], stars[known], len(readers))
+    if len(shelves.item_idx) == np.count_nonzero(known):  # as nearly always: none stands twice, so no rule decides
         unknown = [str(given[place][1]) for place in np.flatnonzero(~known).tolist()]
         return OutsideRatings(readers, shelves, len(unknown), tuple(dict.fromkeys(unknown))[:10])
     frame = pl.DataFrame(

@@ -21,11 +21,12 @@ from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
+from shelfwise.listed import Listed
 from shelfwise.models.blocks import describe, predict, rank_block, reader_blocks
 from shelfwise.models.contract import BASES, Lists, Progress, Readers, Rows, silent
 from shelfwise.new_book import run_with_book
 from shelfwise.outside import OutsideRatings, outside_ratings, read_outside
-from shelfwise.reasons import Speaker, Why, explain_book, reasons_column
+from shelfwise.reasons import Speaker, Why, as_column, explain_book, reasons_of
 from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
 from shelfwise.rules.feedback import Mark
 from shelfwise.rules.files import read_feedback
@@ -281,6 +282,7 @@ class Recommender:
         why         adds reasons: a list of code, text, contribution (stars) and book_id, of the book that is named
         on_short    told why, for each reader whose list holds fewer than n books
         """
+        reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
         blocks = self.recommend_lists(
             [(n, rules or Rules())],
             reader_ids,
@@ -289,31 +291,30 @@ class Recommender:
             why=why,
             ranges=ranges,
             on_progress=on_progress,
-            on_short=lambda reader, _, missing: on_short(reader, missing),
+            on_short=lambda row, _, missing: on_short(reader_ids[row], missing),
         )
-        for (frame,) in blocks:
-            yield frame
+        for listed in blocks:
+            yield listed.frame(reader_ids, self.run.catalogue, ranges=ranges)
 
     def recommend_lists(  # noqa: PLR0913 - as recommend_all
         self,
         wanted: Sequence[tuple[int, Rules]],
-        reader_ids: pl.Series | None = None,
+        reader_ids: pl.Series,
         shelf: OutsideRatings | None = None,
         *,
         feedback: Feedback | None = None,
         why: bool = False,
         ranges: bool = False,
         on_progress: Progress = silent,
-        on_short: Callable[[Id, int, Shortfall], None] = lambda *_: None,
-    ) -> Iterator[tuple[pl.DataFrame, ...]]:
-        """As recommend_all, several lists for each reader: one frame for each of `wanted`, so many books by such rules.
+        on_short: Callable[[int, int, Shortfall], None] = lambda *_: None,
+    ) -> Iterator[Listed]:
+        """As recommend_all, several lists for each reader: for each of `wanted` one of so many books by such rules.
 
         Each shelf is folded in once, and reasons are worked out together, which is most of what a long shelf costs.
-        on_short is also told which of `wanted` is short.
+        on_short is told the row of a reader, and which of `wanted` is short.
         """
         for n, _ in wanted:
             _check_length(n)
-        reader_ids = self.run.readers.ids if reader_ids is None else reader_ids
         view = self._view(reader_ids, shelf, feedback)
         plans = [(n, self.plan(rules)) for n, rules in wanted]
         rows, done, model = np.arange(len(reader_ids)), 0, self.run.model
@@ -325,39 +326,32 @@ class Recommender:
                 filled = one.books >= 0
                 for short in np.flatnonzero(~filled.all(axis=1)).tolist():
                     missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
-                    on_short(reader_ids[int(block[short])], place, missing)
-            yield self._frames(reader_ids[pl.Series(block)], readers, lists, why=why, ranges=ranges)
+                    on_short(int(block[short]), place, missing)
+            yield self._listed(block, readers, lists, why=why, ranges=ranges)
             done += len(block)
             on_progress("recommend", done, len(rows))
 
-    def _frames(
-        self, users: pl.Series, readers: Readers, lists: Sequence[Lists], *, why: bool, ranges: bool
-    ) -> tuple[pl.DataFrame, ...]:
-        """The lists of a block of U readers as tables."""
+    def _listed(self, block: Rows, readers: Readers, lists: Sequence[Lists], *, why: bool, ranges: bool) -> Listed:
+        """What there is to say of the lists of a block of readers."""
         books, scores = (np.concatenate([getattr(one, name) for one in lists], axis=1) for name in ("books", "scores"))
         lengths = [one.books.shape[1] for one in lists]
+        which, rank = np.repeat(np.arange(len(lists)), lengths), np.concatenate([np.arange(n) + 1 for n in lengths])
         filled = books >= 0
+        row, column = np.nonzero(filled)
         found = [one.chances for one in lists if one.chances is not None]
         chances = np.concatenate(found, axis=1)[filled] if len(found) == len(lists) else None
-        row, column = np.nonzero(filled)
-        which, rank = np.repeat(np.arange(len(lists)), lengths), np.concatenate([np.arange(n) + 1 for n in lengths])
-        listed, catalogue = books[filled], self.run.catalogue
-        stars, low_and_high = self._stars(readers, row, listed, chances, ranges=ranges)
-        frame = pl.DataFrame(
-            {
-                "user_id": users[pl.Series(row)],
-                "rank": rank[column].astype(np.int32),
-                "book_id": catalogue.vocabulary.take(listed),
-                "title": catalogue.titles(pl.Series(listed)),
-                "score": scores[filled],
-                "stars": stars,
-            }
-        ).hstack(low_and_high)
-        if why:
-            frame = frame.hstack([reasons_column(self._speaker, self.run.model, readers, books)])
-        if len(lists) == 1:
-            return (frame,)
-        return tuple(frame.filter(which[column] == place) for place in range(len(lists)))
+        stars, low, high = self._stars(readers, row, books[filled], chances, ranges=ranges)
+        return Listed(
+            row=block[row],
+            place=which[column],
+            rank=rank[column].astype(np.int32),
+            books=books[filled],
+            scores=scores[filled],
+            stars=stars,
+            low=low,
+            high=high,
+            reasons=reasons_of(self._speaker, self.run.model, readers, books) if why else None,
+        )
 
     def recommend_group(  # noqa: PLR0913 - as recommend_all
         self,
@@ -394,7 +388,8 @@ class Recommender:
         columns = [names.alias("user_id"), pl.Series("stars", stars.ravel())]
         if why:
             lists = np.tile(listed, (len(readers), 1))
-            columns.append(reasons_column(self._speaker, model, readers, lists))
+            reasons = reasons_of(self._speaker, model, readers, lists)
+            columns.append(as_column(reasons, catalogue.vocabulary.ids))
         each = pl.DataFrame(columns).to_struct("members")
         by_book = np.arange(len(readers) * len(books)).reshape(len(readers), len(books)).T
         return pl.DataFrame(
@@ -448,22 +443,23 @@ class Recommender:
 
     def _stars(
         self, readers: Readers, rows: Rows, books: Indices, chances: Floats | None, *, ranges: bool
-    ) -> tuple[Floats, list[pl.Series]]:
+    ) -> tuple[Floats, Floats | None, Floats | None]:
         """Expected stars of pairs, from the chances of each value where they are known; with `ranges` low and high."""
-        model, names = self.run.model, ("low", "high") if ranges else ()
+        model = self.run.model
         if chances is None and ranges:
             chances = model.probabilities(readers, rows, books)
         elif chances is not None and (open_pairs := np.isnan(chances).any(axis=1)).any():
             chances[open_pairs] = model.probabilities(readers, rows[open_pairs], books[open_pairs])
         if chances is None:
-            return model.stars(readers, rows, books), [pl.Series(x, [None] * len(rows), pl.Float32) for x in names]
+            return model.stars(readers, rows, books), None, None
         found = describe(chances, model.scale) if ranges else {}
-        return model.scale.expected(chances), [pl.Series(name, found[name], dtype=pl.Float32) for name in names]
+        return model.scale.expected(chances), found.get("low"), found.get("high")
 
     def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None, feedback: Feedback | None = None) -> _View:
         """What is known of the given readers: the run's ratings, the newer ones of `shelf`, and their feedback."""
         known = self.run.readers.find(reader_ids)
-        shelves, seen = self._known.take(known), self._seen.take(known)
+        shelves = self._known.take(known)
+        seen = shelves if self._seen is self._known else self._seen.take(known)
         trained_idx = np.where(known >= 0, self._trained_idx[np.maximum(known, 0)], -1).astype(np.int32)
         if len(self.run.events.item_idx):
             seen = seen.merge(self.run.events.take(known))

@@ -21,6 +21,7 @@ from shelfwise.artifact import load_run, save_run
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Shelves
 from shelfwise.errors import FitError
+from shelfwise.models import shelf as shelf_module
 from shelfwise.models.blocks import predict
 from shelfwise.models.contract import BASES, FitInputs, Model
 from shelfwise.models.registry import MODELS, model_class, model_config
@@ -435,6 +436,15 @@ def test_lists_are_explained_together_as_each_alone(model: Model) -> None:
         assert (found.pickup is None) == (alone.pickup is None)
         if found.pickup is not None:
             assert found.pickup == pytest.approx(alone.pickup, abs=1e-6)
+
+
+def test_lists_of_many_readers_are_explained_as_those_of_few(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = np.tile(np.array([3, 0, -1, 7], dtype=np.int32), (N_READERS, 1))
+    few = explain_lists(model, model.fold_in(SHELVES), lists)
+    monkeypatch.setattr(shelf_module, "KEPT_FACTORS", 0)  # what is kept of few readers is worked out anew
+    many = explain_lists(model, model.fold_in(SHELVES), lists)
+    for one, other in zip(few, many, strict=True):
+        assert one.contributions == pytest.approx(other.contributions, abs=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, N_BOOKS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shelfwise.data import shelves as shelves_module
@@ -58,6 +58,8 @@ def test_they_are_the_same_however_many_readers_are_looked_at_once(rows: Entries
 
 
 @given(entries, st.lists(st.integers(-1, N_ROWS - 1), max_size=12))
+@example([(1, 2, 3), (4, 0, 5)], list(range(N_ROWS)))
+@example([(1, 2, 3), (4, 0, 5)], [-1, -1])
 def test_take_gives_rows_in_the_order_asked_and_empty_shelves_for_unknown_readers(
     rows: Entries, wanted: list[int]
 ) -> None:

@@ -323,6 +323,15 @@ def test_the_range_holds_enough_and_no_narrower_one_does(weights: list[float]) -
         assert width == 0 or chances[0, start : start + width].sum() < RANGE_HOLDS + 1e-6
 
 
+def test_of_ranges_of_equal_width_the_most_probable_is_taken_and_of_equals_the_lowest() -> None:
+    found = describe(
+        np.array([[0.1, 0.4, 0.42, 0.05, 0.03], [0.4, 0.0, 0.0, 0.2, 0.4], [0, 0.1, 0.4, 0.4, 0.1]]), Scale(1, 5)
+    )
+    assert list(zip(found["low"].tolist(), found["high"].tolist(), strict=True)) == [(2, 3), (1, 5), (3, 4)]
+    found = describe(np.array([[0.1, 0.4, 0.1, 0.4, 0.0], [0.0, 0.3, 0.3, 0.2, 0.2]]), Scale(1, 5))
+    assert list(zip(found["low"].tolist(), found["high"].tolist(), strict=True)) == [(2, 4), (2, 4)]
+
+
 def test_the_weights_of_parts_are_named_and_in_order() -> None:
     weights = KernelWeights(series=2.5)
     assert weights.parts()[PARTS.index("series")] == 2.5

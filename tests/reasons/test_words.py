@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shelfwise.data.catalogue import Catalogue, build_catalogue, empty_tags
 from shelfwise.data.shelves import Shelves
 from shelfwise.features.vectors import BookFeatures
 from shelfwise.reasons import TEXTS, Explanation, Speaker
+from shelfwise.reasons.explanation import LEAST_TIE, LINKS
 
 BOOKS = pl.DataFrame(
     {
@@ -90,3 +93,30 @@ def test_a_translation_changes_every_word(speaker: Speaker) -> None:
 
 def test_a_model_that_adds_nothing_up_gives_no_reasons(speaker: Speaker) -> None:
     assert speaker.reasons(replace(explained(2, [0.0, 0.0, 0.0]), adds_up=False), 0) == []
+
+
+def slow_link(explanation: Explanation, place: int, j: int) -> int:
+    """The first tie that is certain, else the strongest; of equals the first."""
+    ties = {name: float(explanation.links[name][place, j]) for name in LINKS if name in explanation.links}
+    strong = {name: tie for name, tie in ties.items() if tie >= np.float32(LEAST_TIE)}
+    for name in ("series", "author"):
+        if name in strong:
+            return LINKS.index(name)
+    return LINKS.index(max(strong, key=lambda name: strong[name])) if strong else -1
+
+
+tie = st.sampled_from([0.0, 0.1, float(np.float32(LEAST_TIE)), 0.2, 0.5, 1.0])
+
+
+@given(st.dictionaries(st.sampled_from(LINKS), st.lists(tie, min_size=3, max_size=3)))
+def test_the_tie_that_is_named_is_the_certain_one_or_else_the_strongest(links: dict[str, list[float]]) -> None:
+    found = explained(2, [0.0, 0.3, 0.1], **links)
+    assert found.closest.tolist() == [[slow_link(found, 0, j) for j in range(3)]]
+
+
+def test_ratings_that_say_the_same_are_named_in_the_order_of_the_shelf() -> None:
+    found = explained(2, [-0.2, 0.3, -0.2], [0.1, 0.5, 0.5])
+    assert found.orders["for"].tolist() == [[1, 0, 2]]
+    assert found.orders["against"].tolist() == [[0, 2, 1]]
+    assert found.orders["pickup"].tolist() == [[1, 2, 0]]
+    assert "pickup" not in explained(2, [0.0, 0.0, 0.0]).orders

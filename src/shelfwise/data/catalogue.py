@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,14 @@ SERIES = re.compile(
 )
 
 
+class Heading(NamedTuple):
+    """What names a book in a list."""
+
+    book_id: Id
+    title: str
+    authors: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Books in ascending order of id, and their tags.
@@ -95,9 +103,17 @@ class Catalogue:
         """Titles of the books at the given indices."""
         return self.books["title"][item_idx]  # a quarter of what gather() takes for few
 
-    def authors(self, item_idx: pl.Series) -> pl.Series:
-        """Lists of the authors of the books at the given indices, null where none is known."""
-        return self.books["authors"][item_idx]
+    def heading(self, item_idx: int) -> Heading:
+        """What names the book at an index. Kept, since lists name the same books again and again."""
+        found = self._headings.get(item_idx)
+        if found is None:
+            book_id, title, authors = (self.books[name][item_idx] for name in ("book_id", "title", "authors"))
+            found = self._headings[item_idx] = Heading(book_id, title, () if authors is None else tuple(authors))
+        return found
+
+    @cached_property
+    def _headings(self) -> dict[int, Heading]:
+        return {}
 
     def new_book(self, book: dict[str, Any], tags: Sequence[str] = ()) -> Catalogue:
         """A catalogue of one book that could follow those here: BOOK_COLUMNS by name, a title at least, and its tags.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Scale:
         ends = f"{self.low:g}-{self.high:g}"
         return ends if self.step == 1 else f"{ends}/{self.step:g}"
 
-    @property
+    @cached_property
     def values(self) -> Floats:
         """Every value on the scale, ascending, float32 [S]."""
         n_steps = round((self.high - self.low) / self.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ class Shelves:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> Offsets:
         """Ratings of each reader, int64 [U]."""
         return np.diff(self.indptr)
@@ -77,8 +78,12 @@ class Shelves:
         return cls(np.zeros(n_rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32))
 
     def take(self, rows: npt.ArrayLike) -> Shelves:
-        """The given rows in the given order; row -1 is an empty shelf."""
+        """The given rows in the given order; row -1 is an empty shelf. All rows in their order are no copy."""
         rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) == len(self) and (rows == np.arange(len(self))).all():
+            return self
+        if rows.max(initial=-1) < 0:
+            return Shelves.empty(len(rows))
         known = np.maximum(rows, 0)
         lengths = np.where(rows >= 0, self.indptr[known + 1] - self.indptr[known], 0)
         indptr = np.zeros(len(rows) + 1, dtype=np.int64)
@@ -96,7 +101,9 @@ class Shelves:
         """Which of each reader's C books, [U, C], are on the shelf; -1 never is."""
         width = int(max(item_idx.max(initial=0), self.item_idx.max(initial=0))) + 1
         wanted = np.arange(len(self))[:, None] * width + item_idx
-        return np.isin(wanted, self.rows * width + self.item_idx) & (item_idx >= 0)
+        pairs = np.append(self.rows * width + self.item_idx, -1)  # ascending but for the last, which is no pair
+        found: npt.NDArray[np.bool_] = pairs[np.searchsorted(pairs[:-1], wanted)] == wanted
+        return found & (item_idx >= 0)
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Shelves:
         """The same readers with only the ratings where `keep` (bool [N]) holds."""
@@ -111,6 +118,8 @@ class Shelves:
 
     def merge(self, newer: Shelves) -> Shelves:
         """The union of two shelves of the same readers, by book; where both rate a book, `newer` counts."""
+        if not len(self.item_idx) or not len(newer.item_idx):
+            return self if len(self.item_idx) else newer
         return Shelves.build(
             np.concatenate([self.rows, newer.rows]),
             np.concatenate([self.item_idx, newer.item_idx]),

@@ -46,15 +46,15 @@ def describe(probabilities: Floats, scale: Scale) -> dict[str, Floats]:
     values = scale.values.astype(np.float64)
     chances = probabilities.astype(np.float64)
     mean = chances @ values
-    low, high = np.zeros(len(chances)), np.zeros(len(chances))
-    best = np.full(len(chances), -1.0)
+    low, high = np.empty(len(chances)), np.empty(len(chances))
     below = np.concatenate([np.zeros((len(chances), 1)), chances.cumsum(axis=1)], axis=1)
+    is_open = np.ones(len(chances), dtype=bool)  # no narrower run was enough
     for width in range(1, len(values) + 1):
-        open_rows = best < RANGE_HOLDS - 1e-9  # no narrower run was enough
-        for first in range(len(values) - width + 1):
-            held = below[:, first + width] - below[:, first]
-            better = open_rows & (held >= RANGE_HOLDS - 1e-9) & (held > best)
-            best[better], low[better], high[better] = held[better], values[first], values[first + width - 1]
+        held = below[:, width:] - below[:, :-width]
+        first = held.argmax(axis=1)
+        found = is_open & (held.max(axis=1) >= RANGE_HOLDS - 1e-9)
+        low[found], high[found] = values[first[found]], values[first[found] + width - 1]
+        is_open &= ~found
     columns = {
         "most_likely": values[chances.argmax(axis=1)] if len(chances) else mean,
         "sd": np.sqrt(np.maximum(chances @ values**2 - mean**2, 0)),

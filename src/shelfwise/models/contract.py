@@ -51,6 +51,11 @@ class Readers:
     def __len__(self) -> int:
         return len(self.shelves)
 
+    def take(self, rows: npt.ArrayLike) -> Readers:
+        """Some readers of the block."""
+        rows = np.asarray(rows, dtype=np.int64)
+        return Readers(self.shelves.take(rows), {name: array[rows] for name, array in self.arrays.items()})
+
 
 @dataclass(frozen=True)
 class Lists:

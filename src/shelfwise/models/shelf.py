@@ -13,6 +13,7 @@ both likely to read and to like. taste is chosen on validation.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -44,13 +45,14 @@ from shelfwise.models.heads import Standardised, StarHead
 from shelfwise.models.long_shelves import shortened
 from shelfwise.models.shelf_books import OTHERS, ContentPrior, ShelfBooks
 from shelfwise.models.similarity import BookTraits, KernelWeights, batches, similarities, system
-from shelfwise.models.sparse import from_arrays, reading_matrix, to_arrays
+from shelfwise.models.sparse import from_arrays, to_arrays
 from shelfwise.ranking import top_n
 
 CANDIDATES = 64
 N_PICK_NUMBERS = 5
 BOOKS_AT_ONCE, GROUPS_AT_ONCE = 16, 256
 READERS_AT_ONCE = 64
+KEPT_FACTORS = 1_000_000  # numbers: 4 MB
 BIAS_TRACE = 0.02
 MAX_EVIDENCE = 4_000_000  # pairs of a wanted book and one on a shelf at once: about 1 GB
 BEHIND = 1e4  # by how much a book that is no candidate comes after all that are
@@ -164,11 +166,12 @@ class Shelf(Model):
         """Of each rating: weights, a of the Gaussian process, and residuals, stars beyond mean and book bias.
 
         float32 [U, longest shelf] each, 0 beyond a shelf's end; of a shelf beyond config.longest_shelf for the
-        ratings that `shortened` keeps.
+        ratings that `shortened` keeps. Of few readers also the factors of their systems, for reasons.
         """
         short = shortened(shelves, self.config.longest_shelf)
         longest = int(short.lengths.max(initial=0))
         weights, residuals = torch.zeros(2, len(shelves), longest)
+        factors = torch.zeros(len(shelves), longest, longest) if weights.numel() * longest <= KEPT_FACTORS else None
         items, y = self.residuals(short)
         for batch in batches(short):
             y_here = y[batch.places] * batch.real
@@ -177,7 +180,10 @@ class Shelf(Model):
             rows = torch.from_numpy(batch.readers)
             weights[rows, : found.shape[1]] = found * batch.real
             residuals[rows, : found.shape[1]] = y_here
-        return Readers(shelves, {"weights": weights.numpy(), "residuals": residuals.numpy()})
+            if factors is not None:
+                factors[rows, : found.shape[1], : found.shape[1]] = factor
+        kept = {} if factors is None else {"factors": factors.numpy()}
+        return Readers(shelves, {"weights": weights.numpy(), "residuals": residuals.numpy(), **kept})
 
     def residuals(self, shelves: Shelves) -> tuple[Tensor, Tensor]:
         """Books of all ratings on the shelves, int64 [N], and their stars beyond mean and book bias, [N]."""
@@ -295,7 +301,7 @@ class Shelf(Model):
                 books[at] = np.take_along_axis(found.books[enough], first, axis=1)
                 chances[at] = np.take_along_axis(of_all, first[..., None], axis=1)
             if rest := rows[~enough].tolist():
-                few = Readers(readers.shelves.take(rest), {k: v[rest] for k, v in readers.arrays.items()})
+                few = readers.take(rest)
                 left = None if leave_out is None else leave_out.take(rest)
                 books[rest], scores[rest] = top_n(self.scores(few), n, left)
                 pairs = np.repeat(np.arange(len(rest)), n), books[rest].ravel()
@@ -338,11 +344,19 @@ class Shelf(Model):
 
         A trace of the book's bias is added, which alone decides where nothing on the shelf says anything.
         """
-        return self.with_trace((reading_matrix(shelves, len(self.book_counts)) @ self.pickup).toarray())
+        n_books, trace = len(self.book_counts), self.trace
+        scores = np.empty((len(shelves), n_books), dtype=np.float32)
+        of_rated = self.pickup[shelves.item_idx]
+        bounds = of_rated.indptr[shelves.indptr].tolist()
+        for row, bound in enumerate(itertools.pairwise(bounds)):  # a product of sparse matrices takes 2.5 times as long
+            mine = slice(*bound)
+            scores[row] = np.bincount(of_rated.indices[mine], of_rated.data[mine], n_books) + trace
+        return scores
 
-    def with_trace(self, scores: Floats) -> Floats:
-        """Pickup scores [U, I] with the trace of the books' bias."""
-        return np.asarray(scores + BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
+    @property
+    def trace(self) -> Floats:
+        """What is added to the pickup score of each book, [I]."""
+        return np.asarray(BIAS_TRACE * self.books.bias.numpy(), dtype=np.float32)
 
     def propose(
         self, readers: Readers, rows: Rows, allowed: Mask | None = None, scores: Floats | None = None

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import embedding  # for few rows a fourth of what an index takes
 
 from shelfwise.config import Config
 from shelfwise.data.shelves import Shelves
@@ -78,14 +79,15 @@ def similarities(traits: BookTraits, weights: KernelWeights, books: Tensor, shel
     parts = torch.empty(len(PARTS), *books.shape, shelf.shape[1], device=traits.about.device)
     about, close, author, series, coreading, era = parts
     if weights.about or weights.close:
-        cosine = (traits.about[books] @ traits.about[shelf].mT).clamp_(min=0)
+        cosine = (embedding(books, traits.about) @ embedding(shelf, traits.about).mT).clamp_(min=0)
         torch.pow(cosine, POWER, out=about)
         torch.square(cosine, out=close).square_()  # a fourth of what a power of 4 takes
     for part, codes in ((author, traits.author), (series, traits.series)):
         mine, theirs = codes[books][..., None], codes[shelf][:, None]
         torch.logical_and(mine == theirs, mine >= 0, out=part)
     if weights.coreading:
-        torch.matmul(traits.coreading[books], traits.coreading[shelf].mT, out=coreading).clamp_(min=0)
+        mine, theirs = embedding(books, traits.coreading), embedding(shelf, traits.coreading)
+        torch.matmul(mine, theirs.mT, out=coreading).clamp_(min=0)
     if weights.era:
         torch.exp((traits.year[books][..., None] - traits.year[shelf][:, None]).abs_() / -ERA_YEARS, out=era)
     for place, name in enumerate(PARTS):

@@ -2,7 +2,7 @@
 
 from shelfwise.reasons import of_models, of_shelf  # registers how each model is explained
 from shelfwise.reasons.explanation import Explanation, explain, explain_lists, without_each
-from shelfwise.reasons.why import Why, explain_book, reasons_column
+from shelfwise.reasons.why import Why, as_column, explain_book, reasons_of
 from shelfwise.reasons.words import TEXTS, Reason, Speaker
 
 __all__ = [
@@ -11,11 +11,12 @@ __all__ = [
     "Reason",
     "Speaker",
     "Why",
+    "as_column",
     "explain",
     "explain_book",
     "explain_lists",
     "of_models",
     "of_shelf",
-    "reasons_column",
+    "reasons_of",
     "without_each",
 ]

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property, partial, singledispatch
 
 import numpy as np
+import numpy.typing as npt
 
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Model, Readers
 
 # Through what a rated book speaks for another one, most telling first.
 LINKS = ("series", "author", "tags", "readers")
+CERTAIN = ("series", "author")  # these are named before stronger ones
+LEAST_TIE = 0.15  # for a tie to be worth naming
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,27 @@ class Explanation:
     def stars(self) -> Floats:
         """The prediction, float32 [M]."""
         return self.predict()
+
+    @cached_property
+    def orders(self) -> dict[str, Places]:
+        """The ratings of the shelf by how much each speaks for, against and, where it is known, brings up each book:
+        places of ratings, most first, int64 [M, L] each; equal ones in the order of the shelf."""
+        by = {"for": self.contributions, "against": -self.contributions}
+        if self.pickup is not None:
+            by["pickup"] = self.pickup
+        return {name: np.argsort(-values, axis=1, kind="stable") for name, values in by.items()}
+
+    @cached_property
+    def closest(self) -> Places:
+        """Through what each rating speaks for each book: a place in LINKS, -1 where no tie is worth naming. [M, L]"""
+        none = np.zeros_like(self.contributions)
+        ties = np.stack([self.links.get(name, none) for name in LINKS])
+        ties[ties < LEAST_TIE] = 0
+        found: Places = ties.argmax(axis=0)
+        for place in reversed([LINKS.index(name) for name in CERTAIN]):
+            found[ties[place] > 0] = place
+        found[~ties.any(axis=0)] = -1
+        return found
 
     @property
     def remainder(self) -> Floats:

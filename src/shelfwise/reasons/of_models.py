@@ -46,7 +46,7 @@ def _(model: Bias, readers: Readers, row: int, books: Indices) -> Floats:
 
 @explain.register
 def _(model: ItemKNN, readers: Readers, row: int, books: Indices) -> Explanation:
-    one = Readers(readers.shelves.take([row]), {name: value[[row]] for name, value in readers.arrays.items()})
+    one = readers.take([row])
     biases = explain(model.bias, one, 0, books)
     alike = model.weights[np.maximum(books, 0)][:, one.shelves.item_idx].toarray() * (books >= 0)[:, None]
     pull = alike * model.bias.residuals(one) / (alike.sum(axis=1, keepdims=True) + model.config.weight_shrinkage)

@@ -37,18 +37,24 @@ class _Posterior:
     moved: Tensor
 
 
-def _posteriors(model: Shelf, shelves: Shelves, books: Indices) -> Iterator[tuple[int, _Posterior]]:
+def _posteriors(model: Shelf, readers: Readers, books: Indices) -> Iterator[tuple[int, _Posterior]]:
     """Of U readers and M books each, int32 [U, M], with the reader's row. Shelves of like length are met together."""
+    shelves, factors = readers.shelves, readers.arrays.get("factors")
     short = shelves if isinstance(model, OrdinalBias) else shortened(shelves, model.config.longest_shelf)
     traits, weights = model.books.traits, model.config.kernel
-    kept = (np.flatnonzero(shelves.among(short)) - np.repeat(shelves.indptr[:-1], short.lengths)).astype(np.int32)
+    among = np.arange(len(short.item_idx)) if short is shelves else np.flatnonzero(shelves.among(short))
+    kept = (among - np.repeat(shelves.indptr[:-1], short.lengths)).astype(np.int32)
     items, y = model.residuals(short)
     known = torch.from_numpy(books >= 0)
     wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
     empty = padded(short, np.flatnonzero(short.lengths == 0), 0)
     for batch in [*batches(short), *([empty] if len(empty.readers) else [])]:
         here, shelf, beyond = torch.from_numpy(batch.readers), items[batch.places], y[batch.places] * batch.real
-        *_, factor = system(traits, weights, shelf, batch.real)
+        if factors is None:
+            *_, factor = system(traits, weights, shelf, batch.real)
+        else:
+            longest = shelf.shape[1]
+            factor = torch.from_numpy(factors[batch.readers, :longest, :longest])
         parts = similarities(traits, weights, wanted[here], shelf) * known[here][..., None]
         moved = torch.cholesky_solve(kernel(parts, weights).mT, factor).mT * beyond[:, None]
         for place, row in enumerate(batch.readers.tolist()):
@@ -63,7 +69,7 @@ def _(model: Shelf, readers: Readers, lists: Indices) -> list[Explanation]:
     picked = _pickup(model, readers.shelves, lists)
     found = {  # one after the other, since of long shelves the factors are large
         row: _explanation(model, readers, row, lists[row], met, picked[row])
-        for row, met in _posteriors(model, readers.shelves, lists)
+        for row, met in _posteriors(model, readers, lists)
     }
     return [found[row] for row in range(len(readers))]
 
@@ -71,8 +77,8 @@ def _(model: Shelf, readers: Readers, lists: Indices) -> list[Explanation]:
 @explain.register
 @torch.inference_mode()
 def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Explanation:
-    shelf = readers.shelves.take([row])
-    ((_, met),), (picked,) = _posteriors(model, shelf, books[None]), _pickup(model, shelf, books[None])
+    one = readers.take([row])
+    ((_, met),), (picked,) = _posteriors(model, one, books[None]), _pickup(model, one.shelves, books[None])
     return _explanation(model, readers, row, books, met, picked)
 
 
@@ -123,7 +129,7 @@ def _(model: Shelf, readers: Readers, row: int, books: Indices) -> Floats:
     n = len(shelf.item_idx)
     if n > model.config.longest_shelf:
         return without_each.dispatch(Model)(model, readers, row, books)
-    ((_, met),) = _posteriors(model, shelf, books[None])
+    ((_, met),) = _posteriors(model, readers.take([row]), books[None])
     inverse = torch.cholesky_inverse(met.factor)
     a = inverse @ met.y
     left = a - inverse * (a / inverse.diagonal())[:, None]  # row j: the weights without rating j

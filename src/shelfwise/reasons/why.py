@@ -68,24 +68,27 @@ def explain_book(
     )
 
 
-def reasons_column(speaker: Speaker, model: Model, readers: Readers, lists: Indices) -> pl.Series:
-    """A list of code, text, contribution and book_id for each book of each list, int32 [U, n]; -1 fills up."""
+def reasons_of(speaker: Speaker, model: Model, readers: Readers, lists: Indices) -> list[list[Reason]]:
+    """Of each book of each list in turn, int32 [U, n]; -1 fills up, and of it there is nothing."""
     explained = zip(explain_lists(model, readers, lists), lists, strict=True)
-    said = [speaker.reasons(why, place) for why, books in explained for place in np.flatnonzero(books >= 0).tolist()]
-    every = [reason for reasons in said for reason in reasons]
-    ids = speaker.catalogue.vocabulary.ids
-    named = [None if reason.item_idx is None else ids[reason.item_idx] for reason in every]
+    return [speaker.reasons(why, place) for why, books in explained for place in np.flatnonzero(books >= 0).tolist()]
+
+
+def as_column(reasons: list[list[Reason]], book_ids: pl.Series) -> pl.Series:
+    """A list of code, text, contribution and book_id for each book; `book_ids` are those of the catalogue."""
+    every = [reason for of_book in reasons for reason in of_book]
+    named = [None if reason.item_idx is None else book_ids[reason.item_idx] for reason in every]
     columns = [
         pl.Series("code", [reason.code for reason in every], dtype=pl.String),
         pl.Series("text", [reason.text for reason in every], dtype=pl.String),
         pl.Series("contribution", [reason.contribution for reason in every], dtype=pl.Float64),
-        pl.Series("book_id", named, dtype=ids.dtype),
+        pl.Series("book_id", named, dtype=book_ids.dtype),
     ]
-    books = pl.Series("book", np.repeat(np.arange(len(said)), [len(reasons) for reasons in said]))
-    reasons = pl.DataFrame(columns).to_struct("reasons")
-    found = pl.DataFrame([books, reasons]).group_by("book", maintain_order=True).agg("reasons")
-    if len(found) < len(said):  # of some there is nothing to be said
-        every_book = pl.DataFrame({"book": pl.Series(range(len(said)), dtype=books.dtype)})
+    books = pl.Series("book", np.repeat(np.arange(len(reasons)), [len(of_book) for of_book in reasons]))
+    said = pl.DataFrame(columns).to_struct("reasons")
+    found = pl.DataFrame([books, said]).group_by("book", maintain_order=True).agg("reasons")
+    if len(found) < len(reasons):  # of some there is nothing to be said
+        every_book = pl.DataFrame({"book": pl.Series(range(len(reasons)), dtype=books.dtype)})
         found = every_book.join(found, on="book", how="left", maintain_order="left").with_columns(
             pl.col("reasons").fill_null([])
         )

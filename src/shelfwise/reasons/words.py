@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import scipy.sparse as sp
 
 from shelfwise.data.catalogue import SERIES, Catalogue
@@ -31,7 +30,6 @@ TEXTS: dict[str, str] = {
     "readers": "read by the same people",
 }
 MOVES = 0.02  # stars that a rating must move the prediction by to be named
-LEAST_TIE = 0.15  # for a tie to be worth naming
 MOST_FOR, MOST_AGAINST, MOST_TAGS = 2, 1, 3
 TAG_BLOCKS = ("tags", "subjects")
 
@@ -64,21 +62,19 @@ class Speaker:
         """
         if not explanation.adds_up:
             return []
-        moved, shelf = explanation.contributions[place], explanation.shelf
+        moved, shelf = explanation.contributions[place].tolist(), explanation.shelf
         found, named = [], set()
-        for code, most, order in (("for", MOST_FOR, np.argsort(-moved, kind="stable")),
-                                  ("against", MOST_AGAINST, np.argsort(moved, kind="stable"))):  # fmt: skip
+        for code, most in (("for", MOST_FOR), ("against", MOST_AGAINST)):
             sign, said = 1 if code == "for" else -1, 0
-            for j in order.tolist():
+            for j in explanation.orders[code][place].tolist():
                 if said == most or sign * moved[j] < MOVES:
                     break
                 link = self.link(explanation, place, j)
                 if link is None:
                     continue
-                text = self.texts[code].format(
-                    title=self.title(int(shelf.item_idx[j])), stars=self.stars(f"{shelf.stars[j]:g}"), link=link
-                )
-                found.append(Reason(code, text, int(shelf.item_idx[j]), float(moved[j])))
+                item, stars = int(shelf.item_idx[j]), self.stars(f"{shelf.stars[j]:g}")
+                text = self.texts[code].format(title=self.title(item), stars=stars, link=link)
+                found.append(Reason(code, text, item, moved[j]))
                 named.add(j)
                 said += 1
         picked = self._pickup(explanation, place, named)
@@ -91,12 +87,10 @@ class Speaker:
 
     def link(self, explanation: Explanation, place: int, j: int) -> str | None:
         """In words, through what rating j speaks of the book; None if nothing in particular ties them."""
-        ties = {name: float(explanation.links[name][place, j]) for name in LINKS if name in explanation.links}
-        strong = {name: tie for name, tie in ties.items() if tie >= LEAST_TIE}
-        certain = [name for name in strong if name in ("series", "author")]
-        code = next(iter(certain), max(strong, key=lambda name: strong[name], default=None))
-        if code is None:
+        closest = int(explanation.closest[place, j])
+        if closest < 0:
             return None
+        code = LINKS[closest]
         if code != "tags":
             return self.texts[code]
         tags = self.shared_tags(int(explanation.shelf.item_idx[j]), int(explanation.books[place]))
@@ -106,11 +100,10 @@ class Speaker:
         """The rated book whose readers pick this one up most, other than those that are named."""
         if explanation.pickup is None:
             return None
-        scores = explanation.pickup[place]
-        order = np.argsort(-scores, kind="stable").tolist()
+        scores, order = explanation.pickup[place], explanation.orders["pickup"][place].tolist()
         first = next((j for j in order if j not in named), None)
         # One that is named already may say more.
-        if first is None or scores[first] <= 0 or scores[first] < 0.5 * scores.max():
+        if first is None or scores[first] <= 0 or scores[first] < 0.5 * scores[order[0]]:
             return None
         item = int(explanation.shelf.item_idx[first])
         tags = self.tags_of(int(explanation.books[place]))
@@ -126,7 +119,7 @@ class Speaker:
         """The title without the series."""
         bare = self._bare.get(item_idx)
         if bare is None:
-            bare = self._bare[item_idx] = SERIES.sub(r"\g<title>", self._titles[item_idx])
+            bare = self._bare[item_idx] = SERIES.sub(r"\g<title>", self.catalogue.heading(item_idx).title)
         return bare
 
     def tags_of(self, item_idx: int) -> list[str]:
@@ -155,10 +148,6 @@ class Speaker:
     def _strongest(self, columns: npt.NDArray[np.int32], weights: Floats) -> list[str]:
         order = np.argsort(-weights, kind="stable")[:MOST_TAGS]
         return [self._names[0][column] for column in columns[order].tolist()]
-
-    @cached_property
-    def _titles(self) -> list[str]:
-        return self.catalogue.books["title"].cast(pl.String).fill_null("None").to_list()
 
     @cached_property
     def _bare(self) -> dict[int, str]:

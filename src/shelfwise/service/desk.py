@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from shelfwise.data.vocabulary import Id
+from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.rules import Rules
 from shelfwise.rules.feedback import Mark
 from shelfwise.service.models import Models, Served
@@ -44,8 +43,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """Lists: of each the rows of Recommender.recommend_all with ranges and authors, and why it is short, if so; who
-    answered; unknown books."""
+    """Lists: of each its books (Listed.plain), and why it is short, if so; who answered; unknown books."""
 
     served: Served
     lists: tuple[list[dict[str, Any]], ...]
@@ -133,7 +131,8 @@ def answer(served: Served, questions: dict[str, Question]) -> dict[str, Answer]:
     recommender = served.ordered(one.order)
     shelf = recommender.shelves_of({name: question.ratings for name, question in questions.items()})
     marks: list[Mark] = [(name, *mark) for name, question in questions.items() for mark in question.marks]
-    short: dict[tuple[Id, int], str] = {}
+    rows: list[tuple[list[dict[str, Any]], ...]] = [tuple([] for _ in one.lists) for _ in questions]
+    short: list[list[str | None]] = [[None] * len(one.lists) for _ in questions]
     blocks = recommender.recommend_lists(
         one.lists,
         pl.Series(list(questions), dtype=pl.String),
@@ -141,26 +140,19 @@ def answer(served: Served, questions: dict[str, Question]) -> dict[str, Answer]:
         feedback=recommender.feedback_of(marks) if marks else None,
         why=one.why,
         ranges=True,
-        on_short=lambda reader, place, missing: short.__setitem__((reader, place), str(missing)),
+        on_short=lambda row, place, missing: short[row].__setitem__(place, str(missing)),
     )
-    catalogue, places = recommender.run.catalogue, range(len(one.lists))
-    rows: dict[str, tuple[list[dict[str, Any]], ...]] = {name: tuple([] for _ in places) for name in questions}
-    for frames in blocks:
-        for place, frame in enumerate(frames):
-            authors = catalogue.authors(pl.Series(catalogue.vocabulary.find(frame["book_id"])))
-            for row in frame.hstack([authors]).iter_rows(named=True):
-                rows[row["user_id"]][place].append(row)
-    books = catalogue.vocabulary
-    unknown = {name: _unknown(books.find(_ids(question)), _ids(question)) for name, question in questions.items()}
+    catalogue = recommender.run.catalogue
+    for listed in blocks:
+        for row, place, book in listed.plain(catalogue):
+            rows[row][place].append(book)
+    vocabulary = catalogue.vocabulary
     return {
-        name: Answer(served, rows[name], tuple(short.get((name, place)) for place in places), unknown[name])
-        for name in questions
+        name: Answer(served, rows[place], tuple(short[place]), _unknown(vocabulary, question))
+        for place, (name, question) in enumerate(questions.items())
     }
 
 
-def _ids(question: Question) -> list[Id]:
-    return [book_id for book_id, _ in question.ratings]
-
-
-def _unknown(found: Any, ids: Sequence[Id]) -> tuple[str, ...]:
-    return tuple(str(book_id) for book_id, idx in zip(ids, found.tolist(), strict=True) if idx < 0)
+def _unknown(vocabulary: Vocabulary, question: Question) -> tuple[str, ...]:
+    ids = [book_id for book_id, _ in question.ratings]
+    return tuple(str(book_id) for book_id, idx in zip(ids, vocabulary.find(ids).tolist(), strict=True) if idx < 0)

@@ -200,6 +200,11 @@ def service_of(request: Request) -> Service:
     return service
 
 
+async def the_service(request: Request) -> Service:
+    """service_of() as a dependency: async, since others are called in a thread that has to wake up."""
+    return service_of(request)
+
+
 def needs(role: Role) -> Callable[[Request], Awaitable[None]]:
     """A dependency that lets through who may do what needs `role`.
 

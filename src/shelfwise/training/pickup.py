@@ -148,7 +148,7 @@ def _candidates(
         scores = None
         if inverse is not None:
             kept, held = (reading_matrix(some.take(rows), len(inverse)) for some in (shelves, wanted))
-            scores = model.with_trace(ease_scores_without(inverse, kept, held))
+            scores = ease_scores_without(inverse, kept, held) + model.trace
         found = model.propose(readers, rows, scores=scores)
         numbers = found.numbers.view(len(rows), found.books.shape[1], -1)
         return numbers, torch.from_numpy(wanted.take(rows).holds(found.books).astype(np.float32))

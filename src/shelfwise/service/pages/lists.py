@@ -46,7 +46,7 @@ def _cards(turn: Turn, rows: list[dict[str, Any]]) -> list[Card]:
     return [
         turn.card(
             int(place),
-            reasons=[_words(turn, reason) for reason in row.get("reasons", ())],
+            reasons=[_words(turn, reason) for reason in row["reasons"]],
             **{name: row[name] for name in ("stars", "low", "high")},
         )
         for place, row in zip(places, rows, strict=True)

@@ -21,10 +21,10 @@ from shelfwise.service.schemas import (
     PredictionAnswer,
     PredictionRequest,
 )
-from shelfwise.service.state import Service, needs, service_of
+from shelfwise.service.state import Service, needs, the_service
 
 router = APIRouter(prefix="/v1", tags=["lists"], dependencies=[Depends(needs("read"))])
-Here = Annotated[Service, Depends(service_of)]
+Here = Annotated[Service, Depends(the_service)]
 
 
 @router.post("/recommendations", response_model=ListAnswer)
@@ -65,7 +65,7 @@ def list_answer(answer: Answer, list_id: str) -> ListAnswer:
     (rows,), (short,) = answer.lists, answer.short
     return ListAnswer.model_validate(
         {
-            "books": [{"reasons": (), **row, "authors": row["authors"] or ()} for row in rows],
+            "books": rows,
             "model": name_of(answer.served),
             "recommendation_id": list_id,
             "short": short,

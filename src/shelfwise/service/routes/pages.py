@@ -29,7 +29,7 @@ from shelfwise.service.pages.texts import say
 from shelfwise.service.pages.turn import Turn, check, kept_here, read_turn
 from shelfwise.service.pages.view import library_of
 from shelfwise.service.pages.visit import Visit
-from shelfwise.service.state import Service, service_of
+from shelfwise.service.state import Service, service_of, the_service
 
 UPLOADS = "/import"
 GRID, FOUND = 24, 12
@@ -90,7 +90,7 @@ def _found(turn: Turn) -> dict[str, Any]:
 
 
 @router.post(UPLOADS)
-async def import_(request: Request, service: Annotated[Service, Depends(service_of)]) -> Response:
+async def import_(request: Request, service: Annotated[Service, Depends(the_service)]) -> Response:
     """Look at an export: what is found, what is to be decided, what is not here. Nothing is kept."""
     content, name, form = await uploaded(request)
     request.state.shelf = form.get("shelf", "")
@@ -117,7 +117,7 @@ def _note(rows_read: dict[str, tuple[int, int]], ticket: str, done: int, total: 
 
 
 @router.get(UPLOADS + "/{ticket}")
-def progress(ticket: str, service: Annotated[Service, Depends(service_of)]) -> Response:
+def progress(ticket: str, service: Annotated[Service, Depends(the_service)]) -> Response:
     """How far the file is read that was sent with this ticket, in words."""
     rows = service.rows_read.get(ticket)
     words = say("reading") if rows is None else say("reading rows", done=f"{rows[0]:,}", rows=f"{rows[1]:,}")
