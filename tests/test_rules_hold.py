@@ -215,6 +215,11 @@ def test_any_combination_of_rules_keeps_its_promises(
     reader = histories(read, stars, aside, hidden, facts)[0]
     may = allowed(plan, reader)
     found = choose(plan, np.array(scores, np.float32), may, kept(plan, reader), n)
+    best = sorted(np.flatnonzero(may).tolist(), key=lambda book: (-np.float32(scores[book]), book))
+    first = data.draw(st.permutations(best[: data.draw(st.integers(0, len(best)))]))
+    first += data.draw(st.lists(st.sampled_from(np.flatnonzero(~may).tolist()), unique=True)) if not may.all() else []
+    ahead = np.array(first, dtype=np.int32)
+    assert choose(plan, np.array(scores, np.float32), may, kept(plan, reader), n, first=ahead) == found
     why = str(explain(plan, [reader], n, len(found)))
     outcome = Outcome(rules, facts, read, aside, hidden, stars, n, found, may, why)
     check_what_is_left_out(outcome)

@@ -148,6 +148,19 @@ def test_scores_among_some_books_are_finite_and_among_all_are_the_scores(model: 
         assert np.isfinite(scores).all()
 
 
+def test_candidates_come_before_all_others_that_are_allowed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf_module, "CANDIDATES", 5)
+    allowed = np.ones((N_READERS, N_BOOKS), dtype=bool) & (np.arange(N_BOOKS) % 3 > 0)
+    found = model.scores_among(model.fold_in(SHELVES), allowed)
+    for row, candidates in enumerate([] if found.books is None else found.books):
+        allowed[row, SHELVES.item_idx[SHELVES.indptr[row] : SHELVES.indptr[row + 1]]] = False
+        others = allowed[row].copy()
+        others[candidates] = False
+        here = candidates[allowed[row, candidates]]
+        assert len(here) == min(5, allowed[row].sum())
+        assert found.values[row, here].min(initial=np.inf) > found.values[row, others].max(initial=-np.inf)
+
+
 def test_readers_of_one_colour_like_books_of_that_colour(model: Model, key: Key) -> None:
     taste = quick(key).taste
     same = ALL_ROWS % 2 == ALL_BOOKS % 2

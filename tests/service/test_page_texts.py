@@ -182,7 +182,7 @@ def test_every_text_is_shown_to_somebody(tmp_path: Path, monkeypatch: pytest.Mon
             patch.setattr("shelfwise.service.pages.view.LEAST_MOVE", 10.0)
             client.post("/book/20", data={"shelf": many.text()})
         with monkeypatch.context() as patch:
-            patch.setattr("shelfwise.reasons.words.LEAST_TIE", 10.0)
+            patch.setattr("shelfwise.reasons.explanation.LEAST_TIE", 10.0)
             client.post("/book/20", data={"shelf": many.text()})
         service.rows_read["half"] = (50, 100)
         assert client.get("/import/half").text == "Reading your file: 50 of 100 rows …"

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from shelfwise.training import few_passes as few_passes_module
 from shelfwise.training.few_passes import few_passes, keep_mask
 
 SHARES = st.sampled_from([0.0, 0.001, 0.1, 0.3, 0.5, 0.9, 0.999])
@@ -57,14 +58,19 @@ def test_numbers_and_gradients_are_those_of_the_plain_layers(
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * max(1.0, float(theirs.abs().max())))
 
 
-def test_without_onednn_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_products_are_the_same_whichever_library_takes_them(monkeypatch: pytest.MonkeyPatch, *, there: bool) -> None:
     torch.manual_seed(0)
-    mlp, parts = make_mlp([12, 6, 3], [0.5, 0.3]), [torch.randn(9, 7), torch.randn(9, 5)]
-    torch.manual_seed(1)
-    ours = few_passes(mlp, parts)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    torch.manual_seed(1)
-    torch.testing.assert_close(few_passes(mlp, parts), ours)
+    mlp, parts = make_mlp([12, 6, 3], [0.5, 0.3]), [torch.randn(9, n, requires_grad=True) for n in (7, 5)]
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: there)
+    found = []
+    for is_fast in (True, False):
+        monkeypatch.setattr(few_passes_module, "mkl_is_fast", lambda is_fast=is_fast: is_fast)
+        torch.manual_seed(1)
+        output = few_passes(mlp, parts)
+        found.append([output, *torch.autograd.grad(output.square().sum(), [*parts, *mlp.parameters()])])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_evaluation_drops_nothing() -> None:

@@ -76,7 +76,7 @@ class Scores:
     """What lists of U readers are ordered by, and what a model found out on its way about C books of each.
 
     values   float32 [U, I]
-    books    int32 [U, C], or None
+    books    int32 [U, C], which come before all others that are allowed; or None
     chances  float32 [U, C, S], of each value of the scale, or None
     """
 

@@ -69,11 +69,10 @@ class CatalogueFacts:
 
     def same_works(self, books: Indices) -> Mask:
         """Which books are editions of one of `books`, bool [I]."""
-        if not len(books):
-            return np.zeros(len(self), dtype=bool)
-        works = np.zeros(self._books_of_work.shape[0], dtype=bool)
-        works[self.work[books]] = True
-        return works[self.work]
+        found = np.zeros(len(self), dtype=bool)
+        if len(books):
+            found[entries(self._books_of_work, self.work[books])] = True
+        return found
 
     @cached_property
     def authors(self) -> Vocabulary:

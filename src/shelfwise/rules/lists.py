@@ -31,9 +31,12 @@ class Basket:
 
     def take(self, book: int) -> bool:
         """Add a book and say so, unless the list is full or a cap is reached."""
-        groups = self._of(book)
-        if self.full or any(self._taken.get(group, 0) >= self._caps[group] for group in groups):
+        if self.full:
             return False
+        groups = self._of(book)
+        for group in groups:  # not by any(), which costs as much again
+            if self._taken.get(group, 0) >= self._caps[group]:
+                return False
         self._put(book, groups)
         return True
 
@@ -52,13 +55,22 @@ class Basket:
         return groups
 
 
-def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int) -> list[int]:
+def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int, *, first: Indices | None = None) -> list[int]:
     """A list of at most n books: pins first, then what `may` be listed.
 
     scores  what the model orders by, float32 [I]; may, pinnable  bool [I], see allowed() and kept()
+    first   books that come before all others that may be listed, int32 [C], where they are known
     """
     basket = Basket(plan, n)
     add_pins(basket, plan, pinnable)
+    if first is not None and not (plan.rules.diversity or plan.rules.obscurity):
+        first = np.sort(first[may[first] & (scores[first] > -np.inf)])
+        for book in first[np.argsort(-scores[first], kind="stable")].tolist():
+            if basket.full:
+                break
+            basket.take(book)
+        if basket.full:
+            return basket.books  # else the others follow; none is taken twice, since no work is
     books = np.flatnonzero(may & (scores > -np.inf)).astype(np.int32)
     size = min(max(POOL_SHARE * n, SMALLEST_POOL), LARGEST_POOL)
     for place, best in enumerate(_best_first(books, scores, size)):
@@ -135,7 +147,8 @@ def ruled_lists(
     scores = model.scores_among(readers, may)
     for row in range(len(readers)):
         pinnable = kept(plan, histories[row]) if len(plan.pins) else may[row]
-        chosen = choose(plan, scores.values[row], may[row], pinnable, n)
+        first = None if scores.books is None else scores.books[row]
+        chosen = choose(plan, scores.values[row], may[row], pinnable, n, first=first)
         books[row, : len(chosen)] = chosen
         found[row, : len(chosen)] = scores.values[row, chosen]
     return Lists(books, found, scores.chances_of(books))
