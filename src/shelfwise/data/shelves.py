@@ -113,6 +113,8 @@ class Shelves:
 
     def among(self, others: Shelves) -> npt.NDArray[np.bool_]:
         """Which ratings are of a book that the same row of `others` holds too, bool [N]."""
+        if others is self:
+            return np.ones(len(self.item_idx), dtype=bool)
         width = int(max(self.item_idx.max(initial=0), others.item_idx.max(initial=0))) + 1
         return np.isin(self.rows * width + self.item_idx, others.rows * width + others.item_idx)
 

@@ -42,8 +42,7 @@ def _posteriors(model: Shelf, readers: Readers, books: Indices) -> Iterator[tupl
     shelves, factors = readers.shelves, readers.arrays.get("factors")
     short = shelves if isinstance(model, OrdinalBias) else shortened(shelves, model.config.longest_shelf)
     traits, weights = model.books.traits, model.config.kernel
-    among = np.arange(len(short.item_idx)) if short is shelves else np.flatnonzero(shelves.among(short))
-    kept = (among - np.repeat(shelves.indptr[:-1], short.lengths)).astype(np.int32)
+    kept = (np.flatnonzero(shelves.among(short)) - np.repeat(shelves.indptr[:-1], short.lengths)).astype(np.int32)
     items, y = model.residuals(short)
     known = torch.from_numpy(books >= 0)
     wanted = torch.from_numpy(np.maximum(books, 0).astype(np.int64))
