@@ -18,6 +18,7 @@ from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel
 from shelfwise.models.registry import model_config
 from shelfwise.training.few_passes import few_passes
 from shelfwise.training.notebook import fit_notebook
+from shelfwise.training.pieces import Backward
 from shelfwise.training.recipes import loop_settings
 
 
@@ -128,13 +129,13 @@ def test_a_random_state_gives_the_run_that_the_notebook_has(kind: str) -> None:
     assert [entry["valid_mse"] for entry in history] == pytest.approx(errors, rel=1e-4)
 
 
-def test_large_batches_run_the_mlp_in_few_passes_and_repeat_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run at 256, which is the notebook's, must not take that path."""
+def test_large_batches_go_by_few_passes_and_repeat_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run at 1,024 and below, which is the notebook's, must not take that path."""
     calls: list[int] = []
 
-    def counted(mlp: nn.Sequential, parts: list[Tensor]) -> Tensor:
-        calls.append(len(parts[0]))
-        return few_passes(mlp, parts)
+    def counted(readers: ReaderTable, books: BookNetwork, rows: list[Tensor]) -> Backward:
+        calls.append(len(rows))
+        return few_passes(readers, books, rows)
 
     monkeypatch.setattr("shelfwise.training.notebook.few_passes", counted)
     inputs = checkerboard(60, 30, seed=5)
@@ -148,4 +149,7 @@ def test_large_batches_run_the_mlp_in_few_passes_and_repeat_bit_for_bit(monkeypa
         assert torch.equal(mine, theirs)
     calls.clear()
     fit_notebook(config, loop_settings(config, {"batch_size": 1024, "epochs": 1}), inputs)
+    plain = model_config("mf", "notebook", {"embedding_dim": 4})
+    assert isinstance(plain, NotebookConfig)
+    fit_notebook(plain, loop_settings(plain, {"batch_size": 1025, "epochs": 1}), inputs)
     assert not calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,7 @@ from shelfwise.training import leave_one_out as leave_one_out_module
 from shelfwise.training import pickup as pickup_module
 from shelfwise.training import shelf as shelf_fit_module
 from shelfwise.training.leave_one_out import leave_one_out, level_of_others
-from shelfwise.training.pieces import Pieces
+from shelfwise.training.pieces import by_pieces
 from shelfwise.training.recipes import fit_model, loop_settings
 from shelfwise.training.shelf import (
     Rows,
@@ -378,7 +379,7 @@ def test_a_model_without_content_takes_in_no_new_book(inputs: FitInputs) -> None
 def test_however_many_threads_there_are_the_model_is_the_same_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (leave_one_out_module, shelf_fit_module):
         monkeypatch.setattr(module, "BLOCK", 40)
-    monkeypatch.setattr("shelfwise.training.loop.PIECES", Pieces(n_rows=500))
+    monkeypatch.setattr(shelf_fit_module, "by_pieces", partial(by_pieces, piece=500))
     inputs = random_world(n_readers=300, n_books=120)
     valid = random_world(seed=1, n_readers=300, n_books=120)
     states, before = [], torch.get_num_threads()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from shelfwise.errors import CorruptRunError, FitError, RunExistsError, StoppedError
 from shelfwise.training.loop import Task, train_network
+from shelfwise.training.pieces import by_pieces
 from shelfwise.training.settings import Checkpoint, LoopSettings
 
 SETTINGS = LoopSettings(epochs=4, batch_size=8, patience=4, adam_epochs=1)
@@ -41,7 +42,9 @@ def make_task(seed: int = 0, *, kill_at: int | None = None, scale: float = 1.0, 
         with torch.no_grad():
             return float(loss(torch.arange(100)))
 
-    return Task(network, loss, 100, validate, (lambda: int(torch.randint(1 << 40, ()))) if drawn else None)
+    return Task(
+        network, by_pieces(network, loss), 100, validate, (lambda: int(torch.randint(1 << 40, ()))) if drawn else None
+    )
 
 
 def weights(task: Task) -> list[Tensor]:

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from shelfwise.engine import sharing_threads
 from shelfwise.models.dropout import ByteDropout, random_words
-from shelfwise.training.peers import ALONE, Peers
-from shelfwise.training.pieces import Pieces
+from shelfwise.training.pieces import by_pieces
 
 
-def gradients(peers: Peers, n_rows: int, *, dropout: float = 0.0, n_threads: int = 1) -> list[Tensor]:
+def gradients(piece: int, n_rows: int, *, dropout: float = 0.0, n_threads: int = 1) -> list[Tensor]:
     """The loss, and the gradients of a table by rows and of layers, of a batch of all rows in some order."""
     torch.manual_seed(n_rows)
     table, layers = nn.Embedding(7, 5, sparse=True), (nn.Linear(5, 32), nn.ReLU(), ByteDropout(dropout))
@@ -25,7 +24,8 @@ def gradients(peers: Peers, n_rows: int, *, dropout: float = 0.0, n_threads: int
     torch.set_num_threads(n_threads)
     try:
         with sharing_threads():
-            part = peers.backward(lambda rows: (network(x[rows])[:, 0] - y[rows]).square().mean(), batch, network)
+            backward = by_pieces(network, lambda rows: (network(x[rows])[:, 0] - y[rows]).square().mean(), piece)
+            part = backward(batch, n_rows)
     finally:
         torch.set_num_threads(before)
     found = [parameter.grad for parameter in network.parameters()]
@@ -35,7 +35,7 @@ def gradients(peers: Peers, n_rows: int, *, dropout: float = 0.0, n_threads: int
 
 @given(n_rows=some.integers(1, 70), size=some.integers(1, 80))
 def test_pieces_are_the_batch(n_rows: int, size: int) -> None:
-    found, whole = gradients(Pieces(n_rows=size), n_rows), gradients(ALONE, n_rows)
+    found, whole = gradients(size, n_rows), gradients(n_rows, n_rows)
     assert len(found) == 6
     for one, other in zip(found, whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -43,8 +43,7 @@ def test_pieces_are_the_batch(n_rows: int, size: int) -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_threads_change_nothing(dropout: float) -> None:
-    pieces = Pieces(n_rows=100)
-    one, three, again = (gradients(pieces, 5000, dropout=dropout, n_threads=n) for n in (1, 3, 3))
+    one, three, again = (gradients(100, 5000, dropout=dropout, n_threads=n) for n in (1, 3, 3))
     for values in zip(one, three, again, strict=True):
         assert torch.equal(values[0], values[1])
         assert torch.equal(values[0], values[2])
@@ -61,7 +60,7 @@ def test_each_piece_drops_other_numbers_and_none_after_an_error_is_drawn_from_a_
 
     network = nn.Linear(1, 1)
     with pytest.raises(ValueError, match="enough"):
-        Pieces(n_rows=2).backward(loss, torch.arange(6), network)
+        by_pieces(network, loss, 2)(torch.arange(6), 6)
     assert len({tuple(words) for words in drawn}) == 3
     torch.manual_seed(0)
     expected = torch.empty(4, dtype=torch.int64).random_(-(2**63), None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from shelfwise.engine import all_threads, sharing_threads
+from shelfwise.training import row_gradients
 from shelfwise.training.loop import make_optimiser
 from shelfwise.training.settings import LoopSettings
 
@@ -30,7 +33,7 @@ class Tables(nn.Module):
 
 
 def trained(batches: Batches, loop: LoopSettings, *, dense: bool) -> list[Tensor]:
-    """The weights after a step for each batch."""
+    """The weights after a step for each batch, and what Adam keeps of the tables; tables in two parts."""
     network = Tables()
     optimiser = make_optimiser(network, loop, epoch=0)
     if dense:
@@ -40,8 +43,12 @@ def trained(batches: Batches, loop: LoopSettings, *, dense: bool) -> list[Tensor
     for rows in batches:
         optimiser.zero_grad()
         network(torch.tensor(rows, dtype=torch.int64)).square().sum().backward()
-        optimiser.step()
-    return [value.detach() for value in network.parameters()]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(row_gradients, "ROWS_AT_ONCE", 4)
+            optimiser.step()
+    kept = [optimiser.state[table.weight] for table in (network.first, network.second)]
+    names = ("step", "exp_avg", "exp_avg_sq") if loop.optimiser != "sgd" else ()
+    return [*(value.detach() for value in network.parameters()), *(state[name] for state in kept for name in names)]
 
 
 @given(st.lists(st.lists(st.integers(0, N_ROWS - 1), max_size=8), min_size=1, max_size=5))
@@ -56,6 +63,29 @@ def test_steps_are_those_of_dense_gradients(kind: str, decay: float, batches: Ba
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_what_is_kept_goes_on_as_torchs_own() -> None:
+    """A state of dense steps, loaded as from a checkpoint, is gone on from."""
+    loop = LoopSettings.parse({"optimiser": "adamw", "weight_decay": 0.1, "learning_rate": 0.05}, where="test")
+    torch.manual_seed(1)
+    whole = nn.Embedding(N_ROWS, 3, sparse=True), nn.Embedding(N_ROWS, 3)
+    ours, plain = (
+        make_optimiser(whole[0], loop, epoch=0),
+        torch.optim.AdamW(whole[1].parameters(), 0.05, weight_decay=0.1),
+    )
+
+    def step(table: nn.Embedding, optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
+        table(torch.tensor([1, 3, 1])).square().sum().backward()
+        optimiser.step()
+
+    step(whole[1], plain)
+    whole[0].load_state_dict(whole[1].state_dict())
+    ours.load_state_dict(deepcopy(plain.state_dict()))
+    for table, optimiser in zip(whole, (ours, plain), strict=True):
+        step(table, optimiser)
+    torch.testing.assert_close(whole[0].weight, whole[1].weight)
+
+
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 def test_a_step_that_threads_share_is_that_of_one_thread(kind: str) -> None:
     """To the last bit, where no thread's part ends where a vector register does."""
@@ -64,14 +94,14 @@ def test_a_step_that_threads_share_is_that_of_one_thread(kind: str) -> None:
         before = torch.get_num_threads()
         torch.set_num_threads(n_threads)
         torch.manual_seed(0)
-        network = nn.Linear(1237, 331)
+        network = nn.Sequential(nn.Embedding(50, 1237), nn.Linear(1237, 331))
         loop = LoopSettings.parse({"optimiser": kind, "weight_decay": 0.1}, where="test")
         optimiser = make_optimiser(network, loop, epoch=0)
         try:
             with sharing_threads():
                 for _ in range(3):
-                    for value in network.parameters():
-                        value.grad = torch.randn_like(value)
+                    optimiser.zero_grad()
+                    network(torch.randint(50, (30,))).square().mean().backward()
                     with all_threads():
                         assert torch.get_num_threads() == n_threads
                         optimiser.step()

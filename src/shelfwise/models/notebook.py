@@ -10,7 +10,6 @@ each. Here for comparison: the default recipes of the same names do far better (
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,9 +21,6 @@ from shelfwise.config import ModelConfig
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Arrays, Model, Readers, Rows
-
-# What the MLP gives for rows in parts (float32 [B, *]) that lie side by side.
-RunMLP = Callable[[nn.Sequential, list[Tensor]], Tensor]
 
 PAIRS_AT_ONCE = 65_536
 FOLD_IN_STEPS = 75
@@ -59,12 +55,6 @@ class NotebookConfig(ModelConfig):
         return self.embedding_dim << (self.layers - 1)
 
 
-def run_mlp(mlp: nn.Sequential, parts: list[Tensor]) -> Tensor:
-    """As it is written."""
-    found: Tensor = mlp(torch.cat(parts, -1))
-    return found
-
-
 class ReaderTable(nn.Module):
     """The parameters of readers: a row each in a GMF and, but for mf, an MLP embedding."""
 
@@ -80,24 +70,14 @@ class ReaderTable(nn.Module):
 
 
 class BookNetwork(nn.Module):
-    """Everything that is not about single readers: book embeddings, the MLP, the last layer.
-
-    train_mlp  how the MLP is run in training
-    """
+    """Everything that is not about single readers: book embeddings, the MLP, the last layer."""
 
     content: Tensor | None
 
-    def __init__(
-        self,
-        config: NotebookConfig,
-        n_books: int,
-        content: Tensor | None,
-        train_mlp: RunMLP = run_mlp,
-    ) -> None:
+    def __init__(self, config: NotebookConfig, n_books: int, content: Tensor | None) -> None:
         super().__init__()
         self.gmf = nn.Embedding(n_books, config.embedding_dim)
         self.mlp_book = self.mlp = None
-        self.train_mlp = train_mlp
         n_inputs = config.embedding_dim
         if config.kind != "mf":
             self.mlp_book = nn.Embedding(n_books, config.mlp_dim)
@@ -121,8 +101,7 @@ class BookNetwork(nn.Module):
         if self.content is not None:
             stars = stars + self.content.index_select(0, item_idx) @ content
         if self.mlp is not None and self.mlp_book is not None:
-            run = self.train_mlp if self.training else run_mlp
-            stars = stars + run(self.mlp, [readers["mlp"], self.mlp_book(item_idx)]) @ mlp
+            stars = stars + self.mlp(torch.cat([readers["mlp"], self.mlp_book(item_idx)], -1)) @ mlp
         return stars
 
     def all_books(self, readers: dict[str, Tensor]) -> Tensor:

@@ -1,74 +1,80 @@
-"""An MLP with dropout before each layer, in few passes over memory: for training with large batches on a CPU.
+"""The notebook's networks with an MLP, in few passes over memory: for training with large batches on a CPU.
 
-What torch's own layers spend beyond the products of matrices is most of their time. Here
-- a mask is drawn as packed bits, 64 to a word, spread to 0 or -1 and applied by a bitwise and;
-- what is kept is scaled within the layer's weights, which are far fewer than the numbers of a batch;
-- ReLU and mask are one step back, since both leave 0 where no gradient passes;
-- the parts of the input are joined in the pass that applies the first mask;
+What torch's own layers and autograd spend beyond the products of matrices is three quarters of their time. Here
+- a batch goes forwards and back by hand: products are torch's, what lies between them are the loops of kernels.py;
+- rows are looked up, joined and masked in one pass; ReLU and mask are one pass, and one back, since both leave 0 where
+  no gradient passes;
+- a mask costs a random byte a number, and what is kept is scaled behind the product, where it is half as many numbers;
 - products are oneDNN's where those that torch takes by itself, MKL's, are half as fast: on all processors but Intel's.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from shelfwise.engine import in_threads
 from shelfwise.models.dropout import random_words
+from shelfwise.models.notebook import BookNetwork, ReaderTable
+from shelfwise.training.kernels import (
+    Bytes,
+    Floats,
+    LastGradients,
+    Pairs,
+    draw_words,
+    joined_gradients,
+    keep_joined,
+    last_layer,
+    last_layer_gradients,
+    relu_gradients,
+    relu_keep,
+)
+from shelfwise.training.pieces import PIECE, Backward
 
-WORD = 64
-HALF_WORD_BITS = torch.arange(32, dtype=torch.int32)[:, None]
-SIGN = 31  # shifting by so much spreads the highest bit of an int32 over all
+Words = NDArray[np.uint64]
+Indices = NDArray[np.int64]
+NOTHING = np.uint8(0)
 
 
-def few_passes(mlp: nn.Sequential, parts: list[Tensor]) -> Tensor:
-    """What `mlp`, layers of (dropout, linear, ReLU), gives for rows whose `parts` (float32 [B, *]) lie side by side.
+def few_passes(readers: ReaderTable, books: BookNetwork, rows: Sequence[Tensor], piece_rows: int = PIECE) -> Backward:
+    """Gradients of the mean of (books(readers(u), i) - stars) ** 2 over rows of u, i (int64) and stars (float32).
 
-    In training dropout's p is taken to the nearest n / 256, at most 255 / 256, and the mean is kept exactly.
+    Threads share pieces of a batch, as in pieces.py. Masks come from torch's random state; dropout's p is taken to the
+    nearest n / 256, at most 255 / 256, and the mean is kept exactly.
     """
-    kept = _kept_of_256(mlp[0])
-    hidden: Tensor = _JoinDrop.apply(kept, *parts)  # type: ignore[no-untyped-call]
-    for place in range(1, len(mlp), 3):
-        linear = mlp[place]
-        assert isinstance(linear, nn.Linear)
-        product = _linear(hidden, linear.weight * (256 / kept), linear.bias)
-        kept = 256 if place + 2 == len(mlp) else _kept_of_256(mlp[place + 2])
-        hidden = _ReLUDrop.apply(kept, product)  # type: ignore[no-untyped-call]
-    return hidden
 
+    def backward(places: Tensor, n: int) -> Tensor:
+        network = _Network.of(readers, books)
+        batch = [torch.empty(len(places), dtype=values.dtype) for values in rows]
+        by_row = [torch.empty(len(places), table.shape[1]) for table in network.tables]
+        parts = [slice(start, start + piece_rows) for start in range(0, len(places), piece_rows)]
+        seeds = random_words(len(parts) * (len(network.layers) + 1)).numpy().view(np.uint64)
 
-def keep_mask(like: Tensor, kept: int) -> Tensor:
-    """int32, in the shape of `like`: -1 with a chance of kept / 256, else 0; drawn on torch's random state.
+        def of_piece(piece: tuple[slice, Words]) -> list[Tensor]:
+            part, seeds = piece
+            for values, taken in zip(rows, batch, strict=True):
+                torch.index_select(values, 0, places[part], out=taken[part])
+            users, items, stars = (taken[part] for taken in batch)
+            return _piece(network, (users.numpy(), items.numpy(), stars), n, seeds, [g[part].numpy() for g in by_row])
 
-    A bit with a chance of 0.b1..b8 (binary) is 'r or rest' for b1 = 1 and 'r and rest' for b1 = 0, where r is a fair
-    bit and `rest` a bit with a chance of 0.b2..b8.
-    """
-    if kept == 256:
-        return torch.full(like.shape, -1, dtype=torch.int32)
-    n = like.numel()
-    bits = torch.zeros(-(-n // WORD), dtype=torch.int64)
-    for place in range((kept & -kept).bit_length() - 1, 8):  # below the lowest 1 the rest is 0
-        fair = random_words(len(bits))
-        bits = fair.bitwise_or_(bits) if kept >> place & 1 else fair.bitwise_and_(bits)
-    spread = torch.bitwise_left_shift(bits.view(torch.int32), HALF_WORD_BITS).bitwise_right_shift_(SIGN)
-    return spread.view(-1)[:n].view(like.shape)
+        pieces = in_threads(of_piece, zip(parts, seeds.reshape(len(parts), -1), strict=True))
+        error, *dense = (torch.stack(found).sum(0) for found in zip(*pieces, strict=True))
+        tables, (users, items, _) = _tables(readers, books), batch
+        for table, table_rows, values in zip(tables, (users, items, users, items), by_row, strict=True):
+            table.weight.grad = _of_table(table, table_rows, values)
+        for parameter, gradient in zip(_layer_parameters(books), dense, strict=True):
+            parameter.grad = gradient
+        return error
 
-
-def _kept_of_256(dropout: nn.Module) -> int:
-    """How many of 256 numbers are kept."""
-    assert isinstance(dropout, nn.Dropout)
-    return 256 - min(round(256 * dropout.p), 255) if dropout.training else 256
-
-
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """rows @ weight.T + bias, by oneDNN where that is faster."""
-    if mkl_is_fast() or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return nn.functional.linear(rows, weight, bias)
-    return nn.functional.linear(rows.to_mkldnn(), weight, bias).to_dense()
+    return backward
 
 
 @cache
@@ -81,36 +87,124 @@ def mkl_is_fast() -> bool:
     return torch.backends.mkl.is_available() and "GenuineIntel" in processor  # type: ignore[no-untyped-call]
 
 
-class _JoinDrop(torch.autograd.Function):
-    """Parts side by side, each number with a chance of kept / 256, else 0: [B, width]."""
+@dataclass(frozen=True)
+class _Layer:
+    """A linear layer behind a dropout that drops `dropped` of 256 numbers and leaves the others, as they are, to it.
 
-    @staticmethod
-    def forward(ctx: Any, kept: int, *parts: Tensor) -> Tensor:
-        widths = [part.shape[1] for part in parts]
-        joined = parts[0].new_empty(len(parts[0]), sum(widths))
-        ctx.masks = torch.split(keep_mask(joined, kept), widths, dim=1)
-        for part, mask, place in zip(parts, ctx.masks, torch.split(joined, widths, dim=1), strict=True):
-            torch.bitwise_and(part.view(torch.int32), mask, out=place.view(torch.int32))
-        return joined
+    scale  that of its products, which the numbers kept would have had
+    """
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        by_part = torch.split(grads[0].view(torch.int32), [mask.shape[1] for mask in ctx.masks], dim=1)
-        return None, *[(grad & mask).view(torch.float32) for grad, mask in zip(by_part, ctx.masks, strict=True)]
+    weight: Tensor
+    bias: Floats
+    dropped: np.uint8
+    scale: np.float32
+
+    @classmethod
+    def of(cls, dropout: nn.Module, linear: nn.Module) -> _Layer:
+        assert isinstance(dropout, nn.Dropout)
+        assert isinstance(linear, nn.Linear)
+        dropped = min(round(256 * dropout.p), 255) if dropout.training else 0
+        return cls(linear.weight.detach(), _numbers(linear.bias), np.uint8(dropped), np.float32(256 / (256 - dropped)))
 
 
-class _ReLUDrop(torch.autograd.Function):
-    """max(0, number) with a chance of kept / 256, else 0; in the place of the numbers."""
+@dataclass(frozen=True)
+class _Network:
+    """The numbers of both modules; `tables`: of readers and books for GMF, of readers and books for the MLP."""
 
-    @staticmethod
-    def forward(ctx: Any, kept: int, numbers: Tensor) -> Tensor:
-        numbers.relu_()
-        if kept < 256:
-            numbers.view(torch.int32).bitwise_and_(keep_mask(numbers, kept))
-        ctx.mark_dirty(numbers)
-        ctx.save_for_backward(numbers)
-        return numbers
+    tables: list[Floats]
+    content: Floats
+    layers: list[_Layer]
+    last: Floats
+    bias: Tensor
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
-        return None, torch.ops.aten.threshold_backward(grads[0], ctx.saved_tensors[0], 0)
+    @classmethod
+    def of(cls, readers: ReaderTable, books: BookNetwork) -> _Network:
+        assert books.mlp is not None
+        tables = [_numbers(table.weight) for table in _tables(readers, books)]
+        content = np.empty((len(tables[1]), 0), np.float32) if books.content is None else books.content.numpy()
+        layers = [_Layer.of(books.mlp[place], books.mlp[place + 1]) for place in range(0, len(books.mlp), 3)]
+        return cls(tables, content, layers, _numbers(books.last.weight)[0], books.last.bias.detach())
+
+
+def _tables(readers: ReaderTable, books: BookNetwork) -> list[nn.Embedding]:
+    assert readers.mlp is not None
+    assert books.mlp_book is not None
+    return [readers.gmf, books.gmf, readers.mlp, books.mlp_book]
+
+
+def _layer_parameters(books: BookNetwork) -> list[nn.Parameter]:
+    """Weight and bias of each layer, then of the last."""
+    assert books.mlp is not None
+    return [*books.mlp.parameters(), *books.last.parameters()]
+
+
+def _piece(
+    network: _Network, rows: tuple[Indices, Indices, Tensor], n: int, seeds: Words, by_row: list[Floats]
+) -> list[Tensor]:
+    """The sum of squared errors of rows over n, and the gradients of layers; those of tables go to by_row [B, *]."""
+    users, items, stars = rows
+    layers, (mine, theirs, mine_mlp, theirs_mlp) = network.layers, network.tables
+    drawn = _draw(seeds[0], len(users), layers[0].weight.shape[1])
+    hidden = [torch.empty(len(users), layers[0].weight.shape[1])]
+    keep_joined(Pairs(mine_mlp, theirs_mlp, users, items), drawn, layers[0].dropped, hidden[0].numpy())
+    for place, layer in enumerate(layers, start=1):
+        product = _product(hidden[-1], layer.weight)
+        dropped = NOTHING if place == len(layers) else layers[place].dropped
+        relu_keep(product.numpy(), layer.scale, layer.bias, _draw(seeds[place], *product.shape), dropped)
+        hidden.append(product)
+    last = (Pairs(mine, theirs, users, items), network.content, hidden[-1].numpy(), network.last)
+    errors = network.bias - stars
+    last_layer(*last, errors.numpy())
+
+    slopes = errors * (2 / n)
+    of_last, gradient = torch.empty(1, len(network.last)), torch.empty_like(hidden[-1])
+    of_paths = LastGradients(by_row[0], by_row[1], gradient.numpy(), of_last.numpy()[0])
+    last_layer_gradients(*last, slopes.numpy(), of_paths)
+    found = [of_last, slopes.sum()[None]]
+    for layer, given, after in zip(layers[::-1], hidden[-2::-1], hidden[:0:-1], strict=True):
+        of_bias = torch.empty(len(layer.bias))
+        relu_gradients(gradient.numpy(), after.numpy(), layer.scale, of_bias.numpy())
+        gradient, of_weight = _product_gradients(given, layer.weight, gradient)
+        found = [of_weight, of_bias, *found]
+    joined_gradients(gradient.numpy(), drawn, layers[0].dropped, by_row[2], by_row[3])
+    return [torch.dot(errors, errors) / n, *found]
+
+
+def _numbers(parameter: Tensor) -> Floats:
+    found: Floats = parameter.detach().numpy()
+    return found
+
+
+def _draw(seed: np.uint64, n_rows: int, width: int) -> Bytes:
+    """Random bytes [n_rows, >= width]."""
+    words = np.empty((n_rows, -(-width // 8)), np.uint64)
+    draw_words(seed, words.reshape(-1))
+    return words.view(np.uint8)
+
+
+def _of_table(table: nn.Embedding, rows: Tensor, values: Tensor) -> Tensor:
+    """Gradients of a table whose `rows` have these."""
+    if not table.sparse:
+        return torch.zeros_like(table.weight).index_add_(0, rows, values)
+    return torch.sparse_coo_tensor(rows[None], values, table.weight.shape, check_invariants=False)
+
+
+def _product(rows: Tensor, weight: Tensor) -> Tensor:
+    """rows @ weight.T, by oneDNN where that is faster."""
+    if _by_mkl():
+        return rows @ weight.T
+    return nn.functional.linear(rows.to_mkldnn(), weight).to_dense()
+
+
+def _product_gradients(rows: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Of rows and weight in _product, whose result has this gradient."""
+    if _by_mkl():
+        return gradient @ weight, gradient.T @ rows
+    of_rows, of_weight, _ = torch.ops.aten.mkldnn_linear_backward(
+        rows.to_mkldnn(), gradient.to_mkldnn(), weight, [True, True, False]
+    )
+    return of_rows.to_dense(), of_weight
+
+
+def _by_mkl() -> bool:
+    return mkl_is_fast() or not torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -11,33 +11,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from shelfwise.engine import all_threads
 from shelfwise.errors import ConfigError, FitError, StoppedError
 from shelfwise.models.contract import Progress, silent
 from shelfwise.training.checkpoint import Keeper, OneFile, State
 from shelfwise.training.peers import ALONE, Peers
-from shelfwise.training.pieces import PIECES
+from shelfwise.training.pieces import Backward
 from shelfwise.training.row_gradients import take_row_gradients
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
-# The mean loss of the training rows at these places (int64 [B]), differentiable, [].
-Loss = Callable[[Tensor], Tensor]
 CHECK_BATCHES = 100  # between two looks at the loss, each of which waits for the device
 
 
 @dataclass
 class Task:
-    """What is fitted to what: the `loss` of `n_rows` training rows, and the validation error (stars squared).
+    """What is fitted to what: the loss of `n_rows` training rows, and the validation error (stars squared).
 
-    Where processes train together, `n_rows` are those of all, and `loss` is of rows that this one holds (peers.py).
+    `backward` is given places of training rows. Where processes train together, `n_rows` are those of all, and places
+    are among the rows that this one holds (peers.py).
     Without validation the weights of the last epoch count. `order_seed` draws the seed of an epoch's order of rows,
     where that is not to follow from the training's own seed.
     """
 
     network: nn.Module
-    loss: Loss
+    backward: Backward
     n_rows: int
     validate: Callable[[], float] | None
     order_seed: Callable[[], int] | None = None
@@ -50,19 +49,17 @@ def train_network(
     seed: int,
     checkpoint: Checkpoint | Keeper | None = None,
     on_progress: Progress = silent,
-    peers: Peers | None = None,
+    peers: Peers = ALONE,
 ) -> History:
     """Fit the task's network in place; it ends with the weights of its best epoch.
 
     seed        of the order of rows; dropout draws on torch's random state as it stands
     checkpoint  a file, or other place, to go on from if it is there; written after each epoch and on SIGTERM
-    peers       the processes that train it together; None: this one alone, on a CPU with threads that share batches
+    peers       the processes that train it together
     Returns for each epoch: epoch, train_loss, valid_mse, seconds (without validation), ratings, ratings_per_s.
     Raises FitError when the loss is not finite, StoppedError after SIGTERM once the checkpoint is written.
     """
     network = task.network
-    if peers is None:
-        peers = PIECES if next(network.parameters()).device.type == "cpu" else ALONE
     keeper = OneFile(checkpoint) if isinstance(checkpoint, Checkpoint) else checkpoint
     found = keeper and keeper.load(network, lambda epoch: make_optimiser(network, settings, epoch))
     state = found or State.first(network, make_optimiser(network, settings, epoch=0))
@@ -117,7 +114,7 @@ def _run_epoch(
         rows = order[state.batch * settings.batch_size : (state.batch + 1) * settings.batch_size]
         _set_rate(state.optimiser, settings, state.epoch, state.batch / n_batches)
         state.optimiser.zero_grad(set_to_none=True)
-        loss = peers.backward(task.loss, rows, task.network)
+        loss = peers.backward(task.backward, rows, task.network)
         with all_threads():
             state.optimiser.step()
         loss_sum += loss * len(rows)

@@ -15,6 +15,7 @@ from shelfwise.models.contract import FitInputs
 from shelfwise.models.neumf import BookSide, NeuMF, NeuMFConfig, PairNetwork, Pairs, make_pairs
 from shelfwise.models.profiles import leave_one_out
 from shelfwise.training.loop import Task
+from shelfwise.training.pieces import by_pieces
 from shelfwise.training.ridge import regress
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.together import train_work
@@ -66,7 +67,7 @@ class PairsWork:
             return (predicted - stars[rows]).square().mean()
 
         validate = None if self.inputs is None else validation_error(self.model, self.inputs)
-        return Task(network, loss, self.n_rows, validate)
+        return Task(network, by_pieces(network, loss), self.n_rows, validate)
 
 
 def fit_books(shelves: Shelves, vectors: Tensor, bias: Tensor, config: NeuMFConfig) -> tuple[BookSide, Tensor]:

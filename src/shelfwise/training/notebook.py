@@ -17,9 +17,10 @@ from shelfwise.errors import FitError
 from shelfwise.features.vectors import default_embedding
 from shelfwise.models.bias import assert_ratings
 from shelfwise.models.contract import FitInputs
-from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights, run_mlp
+from shelfwise.models.notebook import BookNetwork, NotebookConfig, NotebookModel, ReaderTable, draw_weights
 from shelfwise.training.few_passes import few_passes
 from shelfwise.training.loop import Task, pick_device
+from shelfwise.training.pieces import by_pieces
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 from shelfwise.training.together import train_work
 from shelfwise.training.validation import validation_error
@@ -39,27 +40,29 @@ def fit_notebook(
         if inputs.features is None:
             raise FitError("hybrid needs what is known of the books", hint="fit it through shelfwise.train")
         content = torch.from_numpy(default_embedding(inputs.features))
-    large = pick_device(loop).type == "cpu" and loop.batch_size > FAITHFUL_BATCH
     readers = ReaderTable(config, train.n_readers)
-    books = BookNetwork(config, train.n_books, content, few_passes if large else run_mlp)
+    books = BookNetwork(config, train.n_books, content)
     draw_weights(readers, books)
     counts = np.bincount(train.item_idx, minlength=train.n_books).astype(np.int32)
     model = NotebookModel(config, train.scale, books, readers, counts)
     user_idx, item_idx = (torch.from_numpy(idx.astype(np.int64)) for idx in (train.user_idx, train.item_idx))
     network = nn.ModuleDict({"readers": readers, "books": books})
-    work = TablesWork(model, network, (user_idx, item_idx, torch.from_numpy(train.stars)), len(train), inputs)
+    rows = (user_idx, item_idx, torch.from_numpy(train.stars))
+    large = config.kind != "mf" and pick_device(loop).type == "cpu" and loop.batch_size > FAITHFUL_BATCH
+    work = TablesWork(model, network, rows, len(train), inputs, by_hand=large)
     return model, train_work(work, loop, inputs, checkpoint)
 
 
 @dataclass(frozen=True)
 class TablesWork:
-    """See together.Work. Rows are (reader, book, stars), of `n_rows` in all."""
+    """See together.Work. Rows are (reader, book, stars), of `n_rows` in all; gradients by few_passes or by autograd."""
 
     model: NotebookModel
     network: nn.ModuleDict
     rows: Sequence[Tensor]
     n_rows: int
     inputs: FitInputs | None
+    by_hand: bool
 
     def holding(self, rows: Sequence[Tensor], inputs: FitInputs | None) -> TablesWork:
         """See together.Work."""
@@ -69,6 +72,8 @@ class TablesWork:
         """See together.Work."""
         network = self.network.to(device)
         readers, books = network["readers"], network["books"]
+        assert isinstance(readers, ReaderTable)
+        assert isinstance(books, BookNetwork)
         rows = [values.to(device) for values in self.rows]
 
         def loss(places: Tensor) -> Tensor:
@@ -83,7 +88,8 @@ class TablesWork:
             assert error is not None
             return error()
 
-        return Task(network, loss, self.n_rows, validate if error else None, loader_seed)
+        backward = few_passes(readers, books, rows) if self.by_hand else by_pieces(network, loss)
+        return Task(network, backward, self.n_rows, validate if error else None, loader_seed)
 
 
 def loader_seed() -> int:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from shelfwise.training.pieces import Backward
+
 
 @dataclass(frozen=True)
 class Peers:
@@ -31,19 +33,13 @@ class Peers:
         n_mine = len(range(self.rank, self.n_hands, self.size))
         return rows[here] // self.n_hands * n_mine + hands[here] // self.size
 
-    def backward(self, loss: Callable[[Tensor], Tensor], batch: Tensor, network: nn.Module) -> Tensor:
+    def backward(self, backward: Backward, batch: Tensor, network: nn.Module) -> Tensor:
         """Gradients of the mean loss of a batch, in every process; returns this process's part of the mean, []."""
         rows = self.held(batch)
-        if self.size == 1:
-            part = loss(rows)
-            part.backward()  # type: ignore[no-untyped-call]
-            return part.detach()
-        part = torch.zeros(())
-        if len(rows):
-            part = loss(rows) * (len(rows) / len(batch))
-            part.backward()  # type: ignore[no-untyped-call]
-        _add_up(network)
-        return part.detach()
+        part = backward(rows, len(batch)) if len(rows) else torch.zeros(())
+        if self.size > 1:
+            _add_up(network)
+        return part
 
     def total(self, value: float) -> float:
         """The sum of a number over all processes."""

@@ -1,44 +1,47 @@
-"""One process whose threads share every batch of training, and come to the same gradients however many they are."""
+"""Batches that threads share, which come to the same gradients however many threads there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from shelfwise.engine import in_threads
 from shelfwise.models.dropout import drawing_from
-from shelfwise.training.peers import Peers
+
+# Puts the gradients of a mean loss of rows (int64 [B]), times B / n, in their place, and returns it, [].
+Backward = Callable[[Tensor, int], Tensor]
+PIECE = 2048  # rows
 
 
-@dataclass(frozen=True)
-class Pieces(Peers):
-    """The gradients of a batch as the sum of those of its pieces of `n_rows`, in their order.
+def by_pieces(network: nn.Module, loss: Callable[[Tensor], Tensor], piece: int = PIECE) -> Backward:
+    """Gradients of a mean loss of rows by autograd: on a CPU the sum of those of pieces of a batch, in their order.
 
     Each piece has a random state of its own, from which dropout.py draws; a batch of one piece has torch's.
     """
+    parameters = list(network.parameters())
 
-    n_rows: int = 2048
-
-    def backward(self, loss: Callable[[Tensor], Tensor], batch: Tensor, network: nn.Module) -> Tensor:
-        if len(batch) <= self.n_rows:
-            return super().backward(loss, batch, network)
-        parameters = list(network.parameters())
+    def backward(rows: Tensor, n: int) -> Tensor:
+        if len(rows) <= piece or parameters[0].device.type != "cpu":
+            part = loss(rows) * (len(rows) / n)
+            part.backward()  # type: ignore[no-untyped-call]
+            return part.detach()
         seed = int(torch.empty((), dtype=torch.int64).random_())
 
-        def of_piece(piece: tuple[int, Tensor]) -> tuple[Tensor, ...]:
-            number, rows = piece
+        def of_piece(numbered: tuple[int, Tensor]) -> tuple[Tensor, ...]:
+            number, some = numbered
             with drawing_from((seed + number) % 2**63):
-                part = loss(rows) * (len(rows) / len(batch))
+                part = loss(some) * (len(some) / n)
             return part.detach(), *torch.autograd.grad(part, parameters)
 
-        pieces = in_threads(of_piece, enumerate(torch.split(batch, self.n_rows)))
-        total, *gradients = map(_sum, zip(*pieces, strict=True))
+        pieces = in_threads(of_piece, enumerate(torch.split(rows, piece)))
+        total, *gradients = in_threads(_sum, zip(*pieces, strict=True))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return total
+
+    return backward
 
 
 def _sum(parts: tuple[Tensor, ...]) -> Tensor:
@@ -50,6 +53,3 @@ def _sum(parts: tuple[Tensor, ...]) -> Tensor:
     for part in parts[1:]:
         total += part
     return total
-
-
-PIECES = Pieces()

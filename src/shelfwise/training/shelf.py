@@ -39,6 +39,7 @@ from shelfwise.training.book_prior import BookPrior, Expected
 from shelfwise.training.leave_one_out import BLOCK, Asked, Drawn, Shown, Sweep, rows_shown, spans, unexplained
 from shelfwise.training.loop import Task, pick_device, train_network
 from shelfwise.training.pickup import fit_lists
+from shelfwise.training.pieces import by_pieces
 from shelfwise.training.ridge import ridge
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
@@ -280,7 +281,7 @@ def train_star_head(
         squared: Tensor = (chances.exp() @ values - stars[rows]).square().mean()
         return torch.nn.functional.nll_loss(chances, steps[rows]) + squared
 
-    task = Task(head, loss, len(stars), star_head_error(model, inputs))
+    task = Task(head, by_pieces(head, loss), len(stars), star_head_error(model, inputs))
     return train_network(task, loop, seed=inputs.seed, checkpoint=checkpoint, on_progress=inputs.on_progress)
 
 
