@@ -110,7 +110,8 @@ def last_layer(pairs: Pairs, content: Floats, hidden: Floats, weights: Floats, f
     """found [B] += [content_i, p_u * q_i, hidden] . weights, where p_u and q_i are the rows of pairs."""
     mine, theirs, users, items = pairs
     n_content, width = content.shape[1], mine.shape[1]
-    for_content, for_product, for_hidden = np.split(weights, np.array([n_content, n_content + width]))
+    for_content, for_product = weights[:n_content], weights[n_content : n_content + width]
+    for_hidden = weights[n_content + width :]
     for place in range(found.size):
         p, q, known, last = mine[users[place]], theirs[items[place]], content[items[place]], hidden[place]
         total = ZERO
@@ -140,10 +141,10 @@ def last_layer_gradients(
     mine, theirs, users, items = pairs
     of_mine, of_theirs, of_hidden, of_weights = found
     n_content, width = content.shape[1], mine.shape[1]
-    bounds = np.array([n_content, n_content + width])
-    _, for_product, for_hidden = np.split(weights, bounds)
+    for_product, for_hidden = weights[n_content : n_content + width], weights[n_content + width :]
     of_weights[:] = ZERO
-    of_content, of_product, of_last = np.split(of_weights, bounds)
+    of_content, of_product = of_weights[:n_content], of_weights[n_content : n_content + width]
+    of_last = of_weights[n_content + width :]
     for place in range(slopes.size):
         slope = slopes[place]
         p, q, known, last = mine[users[place]], theirs[items[place]], content[items[place]], hidden[place]
