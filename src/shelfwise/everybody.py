@@ -35,7 +35,7 @@ from shelfwise.recommender import Recommender
 from shelfwise.rules import Feedback, Rules, Shortfall
 from shelfwise.rules.plan import OnShort, ignore_short
 
-PART_READERS = 4 * RANK_BLOCK
+PART_READERS = 2 * RANK_BLOCK
 MOST_WORKERS = 4  # unless more are asked for: each holds the run, some 0.5 GiB with 10,000 books
 LARGE_RUN = 1 << 30  # bytes on disk, from which one process is enough unless more are asked for
 REQUEST = "lists.json"

@@ -29,6 +29,7 @@ from shelfwise.training.kernels import (
     Floats,
     LastGradients,
     Pairs,
+    Places,
     draw_words,
     joined_gradients,
     keep_joined,
@@ -40,7 +41,6 @@ from shelfwise.training.kernels import (
 from shelfwise.training.pieces import PIECE, Backward
 
 Words = NDArray[np.uint64]
-Indices = NDArray[np.int64]
 NOTHING = np.uint8(0)
 
 
@@ -139,7 +139,7 @@ def _layer_parameters(books: BookNetwork) -> list[nn.Parameter]:
 
 
 def _piece(
-    network: _Network, rows: tuple[Indices, Indices, Tensor], n: int, seeds: Words, by_row: list[Floats]
+    network: _Network, rows: tuple[Places, Places, Tensor], n: int, seeds: Words, by_row: list[Floats]
 ) -> list[Tensor]:
     """The sum of squared errors of rows over n, and the gradients of layers; those of tables go to by_row [B, *]."""
     users, items, stars = rows
