@@ -23,7 +23,7 @@ class ByteDropout(nn.Module):
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError(f"p is {p}, not from 0 up to 1")
-        self.dropped = min(round(256 * p), 255)
+        self.dropped = dropped_of_256(p)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """`numbers` of any shape with a share of p at 0 and the others over 1 - p; in training alone."""
@@ -34,6 +34,11 @@ class ByteDropout(nn.Module):
         drawn = words.view(torch.uint8)[:n].view(numbers.shape)
         kept = drawn.clamp_(self.dropped - 1, self.dropped).sub_(self.dropped - 1)  # 1 where drawn >= dropped
         return numbers * (kept * (256 / (256 - self.dropped)))
+
+
+def dropped_of_256(p: float) -> int:
+    """How many of the 256 values of a random byte drop its number, where a share of p is to be: at most 255."""
+    return min(round(256 * p), 255)
 
 
 def random_words(n: int, device: torch.device | str = "cpu") -> Tensor:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shelfwise.engine import in_threads
-from shelfwise.models.dropout import random_words
+from shelfwise.models.dropout import dropped_of_256, random_words
 from shelfwise.models.notebook import BookNetwork, ReaderTable
 from shelfwise.training.kernels import (
     Bytes,
@@ -103,7 +103,7 @@ class _Layer:
     def of(cls, dropout: nn.Module, linear: nn.Module) -> _Layer:
         assert isinstance(dropout, nn.Dropout)
         assert isinstance(linear, nn.Linear)
-        dropped = min(round(256 * dropout.p), 255) if dropout.training else 0
+        dropped = dropped_of_256(dropout.p) if dropout.training else 0
         return cls(linear.weight.detach(), _numbers(linear.bias), np.uint8(dropped), np.float32(256 / (256 - dropped)))
 
 

@@ -52,35 +52,33 @@ class Pairs(NamedTuple):
     items: Places
 
 
+@njit(inline="always")
+def keep(numbers: Floats, drawn: Bytes, dropped: np.uint8, kept: Floats) -> None:
+    """kept [W] = numbers [W] where drawn >= dropped, else 0."""
+    for i in range(kept.size):
+        number = numbers[i]
+        kept[i] = number if drawn[i] >= dropped else ZERO
+
+
 @compiled
 def keep_joined(pairs: Pairs, drawn: Bytes, dropped: np.uint8, joined: Floats) -> None:
     """joined [B, M + T]: the rows of pairs side by side, M and T wide, and 0 where drawn < dropped."""
     mine, theirs, users, items = pairs
-    m, t = mine.shape[1], theirs.shape[1]
+    m, width = mine.shape[1], mine.shape[1] + theirs.shape[1]
     for place in range(users.size):
-        row, draw, target = mine[users[place]], drawn[place][:m], joined[place][:m]
-        for i in range(m):
-            number = row[i]
-            target[i] = number if draw[i] >= dropped else ZERO
-        row, draw, target = theirs[items[place]], drawn[place][m : m + t], joined[place][m : m + t]
-        for i in range(t):
-            number = row[i]
-            target[i] = number if draw[i] >= dropped else ZERO
+        draw, row = drawn[place], joined[place]
+        keep(mine[users[place]], draw[:m], dropped, row[:m])
+        keep(theirs[items[place]], draw[m:width], dropped, row[m:width])
 
 
 @compiled
 def joined_gradients(joined: Floats, drawn: Bytes, dropped: np.uint8, of_mine: Floats, of_theirs: Floats) -> None:
     """The way back of keep_joined: of_mine [B, M] and of_theirs [B, T] from joined [B, M + T]."""
-    m, t = of_mine.shape[1], of_theirs.shape[1]
+    m, width = of_mine.shape[1], of_mine.shape[1] + of_theirs.shape[1]
     for place in range(of_mine.shape[0]):
-        row, draw, target = joined[place][:m], drawn[place][:m], of_mine[place]
-        for i in range(m):
-            number = row[i]
-            target[i] = number if draw[i] >= dropped else ZERO
-        row, draw, target = joined[place][m : m + t], drawn[place][m : m + t], of_theirs[place]
-        for i in range(t):
-            number = row[i]
-            target[i] = number if draw[i] >= dropped else ZERO
+        draw, row = drawn[place], joined[place]
+        keep(row[:m], draw[:m], dropped, of_mine[place])
+        keep(row[m:width], draw[m:width], dropped, of_theirs[place])
 
 
 @compiled
