@@ -119,3 +119,16 @@ def test_outside_of_a_fit_nothing_is_shared_anew() -> None:
     with all_threads():
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
+
+
+def test_beyond_a_cpu_the_optimiser_steps_from_dense_gradients() -> None:
+    """The device 'meta' is everywhere; compiled loops could not read its numbers."""
+    table = nn.Embedding(N_ROWS, 3, sparse=True, device="meta")
+    optimiser = torch.optim.Adam(table.parameters())
+    row_gradients.take_row_gradients(optimiser, [table.weight])
+    table(torch.tensor([1, 3, 1], device="meta")).square().sum().backward()
+    assert table.weight.grad is not None
+    assert table.weight.grad.is_sparse
+    optimiser.step()
+    assert not table.weight.grad.is_sparse
+    assert optimiser.state[table.weight]["exp_avg"].shape == (N_ROWS, 3)
