@@ -515,6 +515,7 @@ def test_demo_runs_from_data_to_lists(shell: Shell, world: Path, tmp_path: Path)
     assert done.code == 0
     assert "What this new reader could read next" in done.out
     assert (tmp_path / "demo" / "manifest.json").is_file()
+    assert "Made by" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
 
 
 def test_demo_refuses_its_place_before_the_work(shell: Shell, world: Path, tmp_path: Path) -> None:

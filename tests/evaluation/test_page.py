@@ -209,6 +209,12 @@ def test_hostile_words_are_escaped() -> None:
     assert HOSTILE in Reader(page).text
 
 
+def test_a_run_that_no_command_made_names_none() -> None:
+    report = a_report([a_result("hybrid"), a_result("bias")])
+    assert "Made by" not in report_page(report, title="a run", command="", history=[])
+    assert "Made by" in report_page(report, title="a run", command="shelfwise train", history=[])
+
+
 def marked(page: str) -> int:
     return sum(a.get("class") == "wins" for _, a in Reader(page).tags)
 

@@ -10,7 +10,7 @@ import polars as pl
 import typer
 
 from shelfwise.artifact import check_place, load_run, save_run
-from shelfwise.cli.console import print_table, progress, say
+from shelfwise.cli.console import command_line, print_table, progress, say
 from shelfwise.cli.serve import serve
 from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.data.catalogue import Catalogue, plain
@@ -42,7 +42,7 @@ def demo(
     if loaded.edition == SAMPLE:
         say("the sample's readers are simulated: its figures say nothing about quality")
     with progress() as on_progress:
-        run = train(loaded, TrainSettings(), on_progress=on_progress)
+        run = train(loaded, TrainSettings(), command=command_line(), on_progress=on_progress)
     report = Report.model_validate(run.report)
     show_audit(report.audit)
     show_report(report)

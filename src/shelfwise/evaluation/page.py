@@ -41,7 +41,7 @@ METRICS = {
 def report_page(report: Report, *, title: str, command: str, history: list[dict[str, float]]) -> str:
     """The page as HTML text.
 
-    title    of the page; command  that made the run, shown to be repeated
+    title    of the page; command  that made the run, shown to be repeated, if it was one
     history  of training by epoch, as training.settings.History; empty for models without epochs
     """
     results = report.results
