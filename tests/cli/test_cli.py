@@ -19,7 +19,9 @@ import pytest
 from safetensors import safe_open
 from tiny_world import N_BOOKS, rows_of_a_world, write_ratings, write_rows, write_world
 
+from shelfwise.cli import demo as demo_module
 from shelfwise.cli import main
+from shelfwise.errors import FetchError
 from shelfwise.training import checkpoint
 
 LIST_HEADER = "user_id,rank,book_id,title,score,stars"
@@ -516,6 +518,37 @@ def test_demo_runs_from_data_to_lists(shell: Shell, world: Path, tmp_path: Path)
     assert "What this new reader could read next" in done.out
     assert (tmp_path / "demo" / "manifest.json").is_file()
     assert "Made by" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("there", "downloads"),
+    [
+        ([], True),
+        (["books.csv"], True),
+        (["books.csv", "ratings.csv", "tags.csv.part"], True),
+        (["books.csv", "ratings.csv"], False),
+        (["ratings.parquet"], False),
+    ],
+)
+def test_demo_goes_on_with_a_download_that_broke_off(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, there: list[str], downloads: bool
+) -> None:
+    """As without a network, where the first try leaves a folder with nothing in it; files of one's own stay."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SHELFWISE_DATA", raising=False)
+    folder = tmp_path / "data" / "goodbooks-10k"
+    folder.mkdir(parents=True)
+    for name in there:
+        (folder / name).touch()
+    tried = []
+
+    def fetch(name: str, *_: object, **__: object) -> None:
+        tried.append(name)
+        raise FetchError("no network")
+
+    monkeypatch.setattr(demo_module, "fetch", fetch)
+    assert demo_module._find_data() == ("sample" if downloads else "goodbooks-10k")
+    assert bool(tried) == downloads
 
 
 def test_demo_refuses_its_place_before_the_work(shell: Shell, world: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from shelfwise.cli.console import command_line, print_table, progress, say
 from shelfwise.cli.serve import serve
 from shelfwise.cli.tables import show_audit, show_report
 from shelfwise.data.catalogue import Catalogue, plain
-from shelfwise.data.fetch import fetch
+from shelfwise.data.fetch import data_set, fetch
 from shelfwise.data.sources import SAMPLE, load_dataset, locate
 from shelfwise.data.vocabulary import Id
 from shelfwise.errors import FetchError, MissingDataError, OutputError
@@ -59,12 +60,13 @@ def demo(
 
 def _find_data() -> str:
     """goodbooks-10k if it is here or can be downloaded, else the sample; says which."""
-    try:
-        say(f"found {locate(DATA_SET)}")
-        return DATA_SET
-    except MissingDataError:
-        target = Path("data") / DATA_SET
-        say(f"{DATA_SET} is not here: downloading it to {target}")
+    target = Path("data") / DATA_SET
+    with suppress(MissingDataError):
+        place = locate(DATA_SET)
+        if place != target or not _broken_off(target):
+            say(f"found {place}")
+            return DATA_SET
+    say(f"{DATA_SET} is not here: downloading it to {target}")
     try:
         with progress() as on_progress:
             fetch(DATA_SET, target, on_progress=lambda file, done, total: on_progress(file, done, total or 0))
@@ -73,6 +75,18 @@ def _find_data() -> str:
         say(f"no download: {error.message}")
         say("using the sample shipped with shelfwise instead")
         return "sample"
+
+
+def _broken_off(folder: Path) -> bool:
+    """Whether this is what a download left that did not come to its end."""
+    if not folder.is_dir():
+        return False
+    there = {file.name for file in folder.iterdir()}
+    whole = there & data_set(DATA_SET).files.keys()
+    parts = there - whole
+    return parts <= {f"{file}.part" for file in data_set(DATA_SET).files} and (
+        bool(parts) or "ratings.csv" not in whole
+    )
 
 
 def _show_known_reader(recommender: Recommender) -> None:
