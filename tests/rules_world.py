@@ -9,8 +9,10 @@ import polars as pl
 import scipy.sparse as sp
 
 from shelfwise.data.catalogue import Catalogue, build_catalogue, plain
-from shelfwise.data.shelves import Indices, Shelves
+from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.models.contract import Lists, Readers, Rows
 from shelfwise.rules import CatalogueFacts, Histories, Rules, make_plan
+from shelfwise.rules.incidence import Mask
 from shelfwise.rules.lists import choose
 from shelfwise.rules.plan import allowed, kept
 
@@ -73,14 +75,53 @@ def histories(
     return Histories(of(read), of(read), of(aside or []), of(authors))
 
 
+def side_by_side(readers: list[Histories]) -> Histories:
+    """Readers given one by one as one block."""
+
+    def joined(kind: str) -> Shelves:
+        shelves = [getattr(reader, kind) for reader in readers]
+        rows = np.repeat(np.arange(len(readers)), [len(one.item_idx) for one in shelves])
+        books, stars = (np.concatenate([getattr(one, name) for one in shelves]) for name in ("item_idx", "stars"))
+        return Shelves.build(rows, books, stars, len(readers))
+
+    return Histories(*map(joined, ("rated", "read", "aside", "hidden")))
+
+
+class Written:
+    """The parts of a model that lists use: scores as they are written down, and the first so many of them, if any."""
+
+    def __init__(self, scores: Floats, n_first: int | None = None) -> None:
+        self.table, self.n_first = scores, n_first
+
+    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
+        return self.table[readers.shelves.item_idx]
+
+    def first_among(self, readers: Readers, allowed: Mask, n: int) -> Lists | None:
+        if self.n_first is None:
+            return None
+        scores = np.where(allowed, self.scores_among(readers, allowed), -np.inf)
+        first = np.argsort(-scores, axis=1, kind="stable")[:, : self.n_first].astype(np.int32)
+        found = np.take_along_axis(scores, first, axis=1)
+        return Lists(np.where(np.isfinite(found), first, -1), found, np.stack([first, found], axis=-1))
+
+    def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
+        return self.table[readers.shelves.item_idx[rows], item_idx]
+
+
+def numbered(n_readers: int) -> Readers:
+    """Readers whose shelf tells Written which row of the table is theirs."""
+    every = np.arange(n_readers)
+    return Readers(Shelves.build(every, every, np.ones(n_readers), n_readers))
+
+
 def listed(
     rules: dict | None = None, read: list[int] | None = None, *, n: int = N, scores=None, facts=FACTS, **about
 ) -> list[int]:
     """The list of one reader, to whom books are offered in the order of their index, unless there are scores."""
     plan = make_plan(Rules.parse(rules or {}), facts, 4.0)
-    reader = histories(read or [], facts=facts, **about)[0]
+    reader = histories(read or [], facts=facts, **about)
     scores = -np.arange(len(facts), dtype=np.float32) if scores is None else np.array(scores, np.float32)
-    return choose(plan, scores, allowed(plan, reader), kept(plan, reader), n)
+    return choose(plan, scores, allowed(plan, reader)[0], kept(plan, reader)[0], n)
 
 
 def without(*books: int) -> list[int]:

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from rules_world import FACTS, N
+from rules_world import FACTS, N, Written, numbered
 
-from shelfwise.data.shelves import Floats, Indices, Shelves
-from shelfwise.models.contract import Model, Readers, Rows, Scores
+from shelfwise.data.shelves import Shelves
+from shelfwise.models.contract import Model
 from shelfwise.rules import Histories, Rules, make_plan
 from shelfwise.rules.group import GroupRule, group_list
 
@@ -21,19 +21,6 @@ STARS[:, 7] = 2, 4.5, 2
 STARS[:, 9] = 1, 2, 5
 
 
-class Written:
-    """The parts of a model that lists use."""
-
-    def __init__(self, stars: Floats) -> None:
-        self.table = stars
-
-    def scores_among(self, readers: Readers, allowed: object) -> Scores:
-        return Scores(self.table.copy())
-
-    def stars(self, readers: Readers, rows: Rows, item_idx: Indices) -> Floats:
-        return self.table[rows, item_idx]
-
-
 def group(
     how: GroupRule, n: int = 3, rules: dict[str, Any] | None = None, *, read: list[list[int]] | None = None
 ) -> list[int]:
@@ -42,7 +29,7 @@ def group(
     shelves = Shelves.build(rows, [book for books in read for book in books], np.full(len(rows), 5), 3)
     plan = make_plan(Rules.parse(rules or {}), FACTS, 4.0)
     model = cast(Model, Written(STARS))
-    books, stars = group_list(model, Readers(shelves), Histories.of(shelves, shelves), plan, n=n, how=how)
+    books, stars = group_list(model, numbered(3), Histories.of(shelves, shelves), plan, n=n, how=how)
     assert stars.shape == (3, len(books))
     assert np.array_equal(stars, STARS[:, books])
     return books

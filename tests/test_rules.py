@@ -192,8 +192,8 @@ def test_pins_that_a_reader_does_not_want_are_no_pins() -> None:
 
 def test_a_short_list_says_what_each_rule_left() -> None:
     rules = {"language": "de", "author": ["Cid", "Zoe"], "per_series": 1, "pins": [77, 8]}
-    plan, reader = make_plan(Rules.parse(rules), FACTS, 4.0), histories([5])[0]
-    why = explain(plan, [reader], 10, 1)
+    plan, reader = make_plan(Rules.parse(rules), FACTS, 4.0), histories([5])
+    why = explain(plan, reader, 10, 1)
     assert why.left == (
         ("in the catalogue", 12),
         ("not read in any edition", 10),

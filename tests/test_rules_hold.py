@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from rules_world import histories, make_catalogue, make_facts
+from rules_world import Written, histories, make_catalogue, make_facts, numbered, side_by_side
 
 from shelfwise.data.catalogue import Catalogue, empty_tags, plain
-from shelfwise.rules import CatalogueFacts, Rules, make_plan
-from shelfwise.rules.facts import Mask, in_turn
-from shelfwise.rules.lists import choose
-from shelfwise.rules.plan import allowed, explain, kept
-from shelfwise.rules.reader import first_unread
+from shelfwise.data.shelves import Shelves
+from shelfwise.models.contract import Model
+from shelfwise.rules import CatalogueFacts, Histories, Rules, make_plan
+from shelfwise.rules.incidence import Mask
+from shelfwise.rules.lists import ruled_lists
+from shelfwise.rules.plan import allowed, explain
 
 AUTHORS = ("Ann", "Bob", "Cid")
 TAGS = ("dragons", "harbour", "war")
@@ -201,36 +202,111 @@ def check_caps(o: Outcome) -> None:
         assert f"{len(o.found)} of {o.n} books" in o.why
 
 
-@given(facts=catalogues(), settings=RULES, n=st.integers(1, 12), stars=st.integers(1, 5), data=st.data())
-def test_any_combination_of_rules_keeps_its_promises(
-    facts: CatalogueFacts, settings: dict[str, Any], n: int, stars: int, data: st.DataObject
-) -> None:
+@dataclass(frozen=True)
+class Person:
+    """A reader of some books, all with the same stars."""
+
+    read: list[int]
+    aside: list[int]
+    hidden: list[str]
+    stars: int
+    scores: list[float]
+
+
+def people(facts: CatalogueFacts) -> st.SearchStrategy[list[Person]]:
     books = st.lists(st.integers(0, len(facts) - 1), max_size=6, unique=True)
-    read, aside = data.draw(books), data.draw(books)
     known = [name for name in AUTHORS if plain(name) in facts.authors.ids.to_list()]
-    hidden = data.draw(st.lists(st.sampled_from(known), max_size=1)) if known else []
-    scores = data.draw(st.lists(st.floats(-5, 5, width=32), min_size=len(facts), max_size=len(facts)))
-    rules = Rules.parse(settings)
-    plan = make_plan(rules, facts, 4.0)
-    reader = histories(read, stars, aside, hidden, facts)[0]
-    may = allowed(plan, reader)
-    found = choose(plan, np.array(scores, np.float32), may, kept(plan, reader), n)
-    best = sorted(np.flatnonzero(may).tolist(), key=lambda book: (-np.float32(scores[book]), book))
-    first = data.draw(st.permutations(best[: data.draw(st.integers(0, len(best)))]))
-    first += data.draw(st.lists(st.sampled_from(np.flatnonzero(~may).tolist()), unique=True)) if not may.all() else []
-    ahead = np.array(first, dtype=np.int32)
-    assert choose(plan, np.array(scores, np.float32), may, kept(plan, reader), n, first=ahead) == found
-    why = str(explain(plan, [reader], n, len(found)))
-    outcome = Outcome(rules, facts, read, aside, hidden, stars, n, found, may, why)
-    check_what_is_left_out(outcome)
-    check_volumes(outcome)
-    check_caps(outcome)
+    hidden = st.lists(st.sampled_from(known), max_size=1) if known else st.just([])
+    scores = st.lists(st.floats(-5, 5, width=32), min_size=len(facts), max_size=len(facts))
+    return st.lists(st.builds(Person, books, books, hidden, st.integers(1, 5), scores), min_size=1, max_size=3)
+
+
+def block_of(facts: CatalogueFacts, readers: list[Person]) -> Histories:
+    return side_by_side([histories(who.read, who.stars, who.aside, who.hidden, facts) for who in readers])
+
+
+@given(facts=catalogues(), settings=RULES, n=st.integers(1, 12), data=st.data())
+def test_any_combination_of_rules_keeps_its_promises(
+    facts: CatalogueFacts, settings: dict[str, Any], n: int, data: st.DataObject
+) -> None:
+    readers, rules = data.draw(people(facts)), Rules.parse(settings)
+    plan, block = make_plan(rules, facts, 4.0), block_of(facts, readers)
+    scores = np.array([who.scores for who in readers], dtype=np.float32)
+    may = allowed(plan, block)
+    lists = ruled_lists(cast(Model, Written(scores)), numbered(len(readers)), block, plan, n)
+    for row, who in enumerate(readers):
+        found = lists.books[row][lists.books[row] >= 0].tolist()
+        why = str(explain(plan, block.take([row]), n, len(found)))
+        outcome = Outcome(rules, facts, who.read, who.aside, who.hidden, who.stars, n, found, may[row], why)
+        check_what_is_left_out(outcome)
+        check_volumes(outcome)
+        check_caps(outcome)
+        np.testing.assert_array_equal(lists.scores[row, : len(found)], scores[row, found])
+        assert (lists.scores[row, len(found) :] == -np.inf).all()
+
+
+@given(facts=catalogues(), settings=RULES, n=st.integers(1, 12), n_first=st.integers(1, 30), data=st.data())
+def test_lists_are_the_same_by_a_models_shorter_way(
+    facts: CatalogueFacts, settings: dict[str, Any], n: int, n_first: int, data: st.DataObject
+) -> None:
+    readers = data.draw(people(facts))
+    plan, block = make_plan(Rules.parse(settings), facts, 4.0), block_of(facts, readers)
+    scores = np.array([who.scores for who in readers], dtype=np.float32)
+    models = (cast(Model, Written(scores, n_first)) for n_first in (None, n_first))
+    plainly, shortly = (ruled_lists(model, numbered(len(readers)), block, plan, n) for model in models)
+    np.testing.assert_array_equal(plainly.books, shortly.books)
+    np.testing.assert_array_equal(plainly.scores, shortly.scores)
+    if shortly.chances is not None:  # as Written writes them, or open
+        known = ~np.isnan(shortly.chances).any(axis=(1, 2))
+        np.testing.assert_array_equal(shortly.chances[known], np.stack([shortly.books, shortly.scores], axis=-1)[known])
+        assert np.isnan(shortly.chances[~known]).all()
+
+
+def plain_volumes(facts: CatalogueFacts, person: Person, series: int) -> tuple[set[float], set[float]]:
+    """The numbers of a series' volumes, and which of them somebody has read."""
+    single = [
+        book
+        for book in range(len(facts))
+        if facts.series[book] == series and np.isnan(facts.last_number[book]) and facts.number[book] in range(1, 100)
+    ]
+    volumes = {facts.number[book] for book in single}
+    held = {facts.number[book] for book in person.read if book in single}
+    for book in person.read:
+        if facts.series[book] == series and not np.isnan(facts.last_number[book]):
+            held |= {v for v in volumes if facts.number[book] <= v <= facts.last_number[book]}
+    return volumes, held
+
+
+def is_first_unread(facts: CatalogueFacts, person: Person, book: int) -> bool:
+    if facts.series[book] < 0:
+        return True
+    volumes, held = plain_volumes(facts, person, facts.series[book])
+    if facts.number[book] > min(volumes - held, default=np.inf):
+        return False
+    return not held if not np.isnan(facts.last_number[book]) else facts.number[book] not in held
+
+
+def is_next_volume(facts: CatalogueFacts, person: Person, rated: Shelves, book: int) -> bool:
+    series = facts.series[book]
+    stars = rated.stars[facts.series[rated.item_idx] == series]
+    if series < 0 or not len(stars) or stars.mean() < 4 - 1e-6:
+        return False
+    volumes, held = plain_volumes(facts, person, series)
+    following = min((v for v in volumes if v > max(held, default=-np.inf)), default=None)
+    return bool(np.isnan(facts.last_number[book]) and facts.number[book] == following)
 
 
 @given(facts=catalogues(), data=st.data())
-def test_only_series_that_were_read_differ_from_those_of_a_reader_of_nothing(
-    facts: CatalogueFacts, data: st.DataObject
-) -> None:
-    read = data.draw(st.lists(st.integers(0, len(facts) - 1), max_size=6, unique=True))
-    reader = histories(read, facts=facts)[0]
-    np.testing.assert_array_equal(first_unread(facts, reader), in_turn(facts, reader.read, np.arange(len(facts))))
+def test_volumes_of_many_readers_are_those_of_each(facts: CatalogueFacts, data: st.DataObject) -> None:
+    readers = data.draw(people(facts))
+    block = block_of(facts, readers)
+    first = facts.volumes.first_unread(block.read)
+    n_read = len(block.read.item_idx)
+    stars = data.draw(st.lists(st.integers(2, 5), min_size=n_read, max_size=n_read))
+    rated = Shelves(block.read.indptr, block.read.item_idx, np.array(stars, np.float32))
+    following = facts.volumes.next_volumes(rated, block.read, 4.0)
+    for row, who in enumerate(readers):
+        books = range(len(facts))
+        assert first[row].tolist() == [is_first_unread(facts, who, book) for book in books]
+        mine = rated.take([row])
+        assert following[row].tolist() == [is_next_volume(facts, who, mine, book) for book in books]

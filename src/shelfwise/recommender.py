@@ -325,7 +325,7 @@ class Recommender:
             for place, ((n, plan), one) in enumerate(zip(plans, lists, strict=True)):
                 filled = one.books >= 0
                 for short in np.flatnonzero(~filled.all(axis=1)).tolist():
-                    missing = explain_short(plan, [histories[short]], n, int(filled[short].sum()))
+                    missing = explain_short(plan, histories.take([short]), n, int(filled[short].sum()))
                     on_short(int(block[short]), place, missing)
             yield self._listed(block, readers, lists, why=why, ranges=ranges)
             done += len(block)
@@ -381,8 +381,7 @@ class Recommender:
         readers = model.fold_in(view.shelves, view.trained_idx)
         books, stars = group_list(model, readers, view.histories, plan, n=n, how=how)
         if len(books) < n:
-            members = [view.histories[row] for row in range(len(view.histories))]
-            on_short(GROUP, explain_short(plan, members, n, len(books)))
+            on_short(GROUP, explain_short(plan, view.histories, n, len(books)))
         listed = np.array(books, dtype=np.int32)
         names = reader_ids.cast(pl.String).gather(np.repeat(np.arange(len(readers)), len(books)))
         columns = [names.alias("user_id"), pl.Series("stars", stars.ravel())]

@@ -141,24 +141,33 @@ def test_stars_have_their_shape_and_type_and_lie_on_the_scale(model: Model) -> N
 
 def test_scores_among_some_books_are_finite_and_among_all_are_the_scores(model: Model) -> None:
     readers, allowed = model.fold_in(SHELVES), np.ones((N_READERS, N_BOOKS), dtype=bool)
-    assert model.scores_among(readers, allowed).values == pytest.approx(model.scores(readers), abs=2e-3)
+    assert model.scores_among(readers, allowed) == pytest.approx(model.scores(readers), abs=2e-3)
     for few in (allowed & (np.arange(N_BOOKS) % 3 == 0), ~allowed):
-        scores = model.scores_among(readers, few).values
+        scores = model.scores_among(readers, few)
         assert (scores.dtype, scores.shape) == (np.float32, (N_READERS, N_BOOKS))
         assert np.isfinite(scores).all()
 
 
-def test_candidates_come_before_all_others_that_are_allowed(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_books_are_those_that_come_first_among_all_scores(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shelf_module, "CANDIDATES", 5)
     allowed = np.ones((N_READERS, N_BOOKS), dtype=bool) & (np.arange(N_BOOKS) % 3 > 0)
-    found = model.scores_among(model.fold_in(SHELVES), allowed)
-    for row, candidates in enumerate([] if found.books is None else found.books):
-        allowed[row, SHELVES.item_idx[SHELVES.indptr[row] : SHELVES.indptr[row + 1]]] = False
-        others = allowed[row].copy()
-        others[candidates] = False
-        here = candidates[allowed[row, candidates]]
-        assert len(here) == min(5, allowed[row].sum())
-        assert found.values[row, here].min(initial=np.inf) > found.values[row, others].max(initial=-np.inf)
+    allowed[SHELVES.rows, SHELVES.item_idx] = False
+    allowed[0, 4:] = False  # less than five are left
+    readers = model.fold_in(SHELVES)
+    assert model.first_among(readers, allowed, N_BOOKS) is None
+    found = model.first_among(readers, allowed, 3)
+    if found is None:
+        return
+    scores = np.where(allowed, model.scores_among(readers, allowed), -np.inf)
+    for row in range(N_READERS):
+        n = min(5, int(allowed[row].sum()))
+        expected = np.argsort(-scores[row], kind="stable")[:n]
+        assert found.books[row].tolist() == [*expected.tolist(), *[-1] * (5 - n)]
+        assert found.scores[row, :n] == pytest.approx(scores[row, expected], abs=1e-5)
+        assert (found.scores[row, n:] == -np.inf).all()
+        assert found.chances is not None
+        chances = model.probabilities(readers, np.full(n, row), expected.astype(np.int32))
+        assert found.chances[row, :n] == pytest.approx(chances, abs=1e-5)
 
 
 def test_readers_of_one_colour_like_books_of_that_colour(model: Model, key: Key) -> None:
@@ -470,23 +479,3 @@ def test_chances_that_come_with_lists_are_those_of_the_pairs(model: Model, n: in
     if lists.chances is not None:
         expected = model.probabilities(readers, rows, lists.books[rows, columns])
         assert lists.chances[rows, columns] == pytest.approx(expected, abs=1e-5)
-
-
-def test_chances_that_come_with_scores_are_those_of_the_pairs(model: Model) -> None:
-    readers, allowed = model.fold_in(SHELVES), np.tile(np.arange(N_BOOKS) % 3 != 0, (N_READERS, 1))
-    scores = model.scores_among(readers, allowed)
-    lists = np.tile(np.array([N_BOOKS - 1, -1, 4, 0], dtype=np.int32), (N_READERS, 1))
-    chances = scores.chances_of(lists)
-    if scores.books is None:
-        assert chances is None
-        return
-    assert chances is not None
-    held = np.array(
-        [[book in looked_at for book in wanted] for wanted, looked_at in zip(lists, scores.books, strict=True)]
-    )
-    assert held.any()
-    assert not held[:, 1].any()
-    assert np.isnan(chances[~held]).all()
-    rows, columns = np.nonzero(held)
-    expected = model.probabilities(readers, rows, lists[rows, columns])
-    assert chances[held] == pytest.approx(expected, abs=1e-5)

@@ -244,7 +244,7 @@ def test_candidates_are_sought_among_what_is_allowed(
     pickup = model.scores(readers)
     allowed = np.ones(pickup.shape, dtype=bool)
     np.put_along_axis(allowed, top_n(pickup.copy(), 4, shelves)[0], False, axis=1)  # none of the first candidates
-    among = model.scores_among(readers, allowed).values
+    among = model.scores_among(readers, allowed)
     assert (pickup[allowed] < -BEHIND / 2).all()
     for row in range(len(readers)):
         left = allowed[row].copy()

@@ -253,7 +253,8 @@ def measure_lists(
         means["hit_stars"] = _stars_of(lists, exam.target.shelves().take(exam.ranked))
         means |= list_metrics(lists, counts.astype(np.int32), exam.shelves.take(exam.ranked), exam.features.content)
     if done and plan is not None:
-        means |= {"listed": float((lists >= 0).sum(axis=1).mean()), "reachable": _reachable(exam, histories, plan)}
+        means["listed"] = float((lists >= 0).sum(axis=1).mean())
+        means["reachable"] = _reachable(exam, histories, plan, size)
     known = {name: value for name, value in means.items() if np.isfinite(value)}
     return by_reader, {**known, "n_readers": len(exam.ranked)}
 
@@ -267,13 +268,13 @@ def _list(shared: tuple[Model, Plan | None], asked: tuple[Indices, Histories]) -
     return ruled_lists(model, readers, histories, plan, TOP_K).books
 
 
-def _reachable(exam: Exam, histories: Histories, plan: Plan) -> float:
-    """The share of the liked books of readers who get a list that the rules let through."""
-    relevant = exam.relevant.take(exam.ranked)
-    let_through = [
-        allowed(plan, histories[row])[relevant.item_idx[relevant.indptr[place] : relevant.indptr[place + 1]]]
-        for place, row in enumerate(exam.ranked.tolist())
-    ]
+def _reachable(exam: Exam, histories: Histories, plan: Plan, size: int) -> float:
+    """The share of the liked books of readers who get a list that the rules let through; by `size` readers at once."""
+    let_through = []
+    for start in range(0, len(exam.ranked), size):
+        block = exam.ranked[start : start + size]
+        relevant = exam.relevant.take(block)
+        let_through.append(allowed(plan, histories.take(block))[relevant.rows, relevant.item_idx])
     return float(np.concatenate(let_through).mean())
 
 

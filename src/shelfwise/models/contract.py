@@ -72,33 +72,6 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """What lists of U readers are ordered by, and what a model found out on its way about C books of each.
-
-    values   float32 [U, I]
-    books    int32 [U, C], which come before all others that are allowed; or None
-    chances  float32 [U, C, S], of each value of the scale, or None
-    """
-
-    values: Floats
-    books: Indices | None = None
-    chances: Floats | None = None
-
-    def chances_of(self, lists: Indices) -> Floats | None:
-        """Of the books of lists, int32 [U, n]: as Lists.chances."""
-        if self.books is None or self.chances is None:
-            return None
-        n_books, rows = self.values.shape[1], np.arange(len(lists))[:, None]
-        order = np.argsort(self.books, axis=1)
-        known = (rows * n_books + np.take_along_axis(self.books, order, axis=1)).ravel()
-        wanted = rows * n_books + lists
-        place = np.searchsorted(known, wanted).clip(max=len(known) - 1)
-        found: Floats = self.chances[rows, order.ravel()[place]]
-        found[(known[place] != wanted) | (lists < 0)] = np.nan
-        return found
-
-
-@dataclass(frozen=True)
 class FitInputs:
     """What a model may learn from.
 
@@ -156,12 +129,17 @@ class Model(ABC):
         item_idx = np.tile(np.arange(n_books, dtype=np.int32), len(readers))
         return self.stars(readers, rows, item_idx).reshape(len(readers), n_books)
 
-    def scores_among(self, readers: Readers, allowed: npt.NDArray[np.bool_]) -> Scores:
+    def scores_among(self, readers: Readers, allowed: npt.NDArray[np.bool_]) -> Floats:
         """scores() for lists that may hold only what is `allowed`, bool [U, I]; of other books anything finite.
 
         For models that look closely at a few books only, so that these are among those allowed.
         """
-        return Scores(self.scores(readers))
+        return self.scores(readers)
+
+    def first_among(self, readers: Readers, allowed: npt.NDArray[np.bool_], n: int) -> Lists | None:
+        """n books or more for each reader that come before all others by scores_among(); None where nothing gets there
+        faster."""
+        return None
 
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
         """The lists that ranking.top_n makes of scores(); models may get there faster."""

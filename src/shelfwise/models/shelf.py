@@ -30,7 +30,7 @@ from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.errors import UsageError
 from shelfwise.features.vectors import BookFeatures
-from shelfwise.models.contract import Arrays, Lists, Model, Readers, Rows, Scores
+from shelfwise.models.contract import Arrays, Lists, Model, Readers, Rows
 from shelfwise.models.coreading import MAX_DENSE_BOOKS
 from shelfwise.models.evidence import (
     ShelfSide,
@@ -265,25 +265,37 @@ class Shelf(Model):
 
     def scores(self, readers: Readers) -> Floats:
         """The candidates in the order of the list, all other books BEHIND them in the order of the pickup matrix."""
-        return self._scores(readers).values
+        return self._scores(readers)
 
-    def scores_among(self, readers: Readers, allowed: Mask) -> Scores:
+    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
         """scores() with candidates among the books allowed, bool [U, I]."""
         return self._scores(readers, allowed)
 
     @torch.inference_mode()
-    def _scores(self, readers: Readers, allowed: Mask | None = None) -> Scores:
-        n_readers, n_books = len(readers), len(self.book_counts)
-        shape = n_readers, min(CANDIDATES, n_books)
-        scores, books = np.empty((n_readers, n_books), dtype=np.float32), np.empty(shape, dtype=np.int32)
-        chances = np.empty((*shape, len(self.scale.values)), dtype=np.float32)
+    def _scores(self, readers: Readers, allowed: Mask | None = None) -> Floats:
+        scores = np.empty((len(readers), len(self.book_counts)), dtype=np.float32)
         for rows in self.blocks(readers):
             found = self.propose(readers, rows, None if allowed is None else allowed[rows])
             block = found.pickup - found.pickup.max(axis=1, keepdims=True) - BEHIND
             np.put_along_axis(block, found.books, self._order(found).numpy(), axis=1)
-            scores[rows], books[rows] = block, found.books
-            chances[rows] = found.chances.exp().view(len(rows), shape[1], -1).numpy()
-        return Scores(scores, books, chances)
+            scores[rows] = block
+        return scores
+
+    @torch.inference_mode()
+    def first_among(self, readers: Readers, allowed: Mask, n: int) -> Lists | None:
+        """The candidates, where these are enough."""
+        shape = len(readers), min(CANDIDATES, len(self.book_counts))
+        if n > shape[1]:
+            return None
+        books, scores = np.empty(shape, np.int32), np.empty(shape, np.float32)
+        chances = np.empty((*shape, len(self.scale.values)), np.float32)
+        for rows in self.blocks(readers):
+            found = self.propose(readers, rows, allowed[rows])
+            places, scores[rows] = self.first_of(found, shape[1], ~allowed[rows[:, None], found.books])
+            books[rows] = np.take_along_axis(found.books, places, axis=1)
+            of_all = found.chances.exp().view(len(rows), shape[1], -1).numpy()
+            chances[rows] = np.take_along_axis(of_all, places[..., None], axis=1)
+        return Lists(np.where(np.isfinite(scores), books, -1), scores, chances)
 
     @torch.inference_mode()
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
@@ -293,7 +305,8 @@ class Shelf(Model):
         chances = np.zeros((*shape, len(self.scale.values)), np.float32)
         for rows in self.blocks(readers):
             found = self.propose(readers, rows)
-            places, best = self.first_of(found, n, None if leave_out is None else leave_out.take(rows))
+            left_out = None if leave_out is None else leave_out.take(rows).holds(found.books)
+            places, best = self.first_of(found, n, left_out)
             enough = (places.shape[1] == n) & np.isfinite(best).all(axis=1)
             if len(at := rows[enough]):
                 first, scores[at] = places[enough], best[enough]
@@ -308,12 +321,12 @@ class Shelf(Model):
                 chances[rest] = self.probabilities(few, *pairs).reshape(len(rest), n, -1)
         return Lists(books, scores, chances)
 
-    def first_of(self, found: Proposal, n: int, leave_out: Shelves | None) -> tuple[Rows, Floats]:
-        """Which candidates of R readers are the first n in the order of the list, or as many as there are, and their
-        scores, -inf for what is left out; [R, n] each."""
+    def first_of(self, found: Proposal, n: int, left_out: Mask | None) -> tuple[Rows, Floats]:
+        """Which of C candidates of R readers are the first n in the order of the list, or as many as there are, and
+        their scores, -inf for what is left out (bool [R, C]); [R, n] each."""
         order = self._order(found).numpy()
-        if leave_out is not None:
-            order[leave_out.holds(found.books)] = -np.inf
+        if left_out is not None:
+            order[left_out] = -np.inf
         first = np.lexsort((found.books, -order), axis=1)[:, :n]
         return first, np.take_along_axis(order, first, axis=1)
 
@@ -458,8 +471,11 @@ class OrdinalBias(Shelf):
         scores: Floats = (self.books.mean + self.books.bias).numpy()[None, :] + level[:, None]
         return scores.astype(np.float32)
 
-    def scores_among(self, readers: Readers, allowed: Mask) -> Scores:
-        return Scores(self.scores(readers))
+    def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
+        return self.scores(readers)
+
+    def first_among(self, readers: Readers, allowed: Mask, n: int) -> Lists | None:
+        return None
 
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:
         return Lists(*top_n(self.scores(readers), n, leave_out))

@@ -6,6 +6,7 @@ Each is worked out when it is first asked for, and once.
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,11 +18,11 @@ import scipy.sparse as sp
 
 from shelfwise.data.catalogue import SERIES, Catalogue, plain
 from shelfwise.data.language import language_of
-from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.data.shelves import Floats, Indices, Offsets, Shelves
 from shelfwise.data.vocabulary import Vocabulary
 from shelfwise.features.shelf_words import is_shelf_word
-
-Mask = npt.NDArray[np.bool_]
+from shelfwise.rules.incidence import Mask, entries, having, holding, incidence
+from shelfwise.rules.volumes import Volumes
 
 # A tag says what a book is about where it was given at least so often as this share of the book's commonest one.
 TAG_SHARE = 0.05
@@ -51,7 +52,7 @@ class CatalogueFacts:
 
     @cached_property
     def _books_of_work(self) -> sp.csr_matrix:
-        return _incidence(self.work, np.arange(len(self)), int(self.work.max(initial=-1)) + 1, len(self))
+        return incidence(self.work, np.arange(len(self)), int(self.work.max(initial=-1)) + 1, len(self))
 
     @property
     def has_editions(self) -> bool:
@@ -62,17 +63,12 @@ class CatalogueFacts:
         """All editions of the books on each shelf; stars are 0."""
         if not self.has_editions:
             return shelves
-        of_work = self._books_of_work
-        work = self.work[shelves.item_idx]
-        rows = np.repeat(shelves.rows, np.diff(of_work.indptr)[work])
-        return Shelves.build(rows, of_work[work].indices, np.zeros(len(rows)), len(shelves))
+        place, books = entries(self._books_of_work, self.work[shelves.item_idx])
+        return Shelves.build(shelves.rows[place], books, np.zeros(len(books)), len(shelves))
 
-    def same_works(self, books: Indices) -> Mask:
-        """Which books are editions of one of `books`, bool [I]."""
-        found = np.zeros(len(self), dtype=bool)
-        if len(books):
-            found[entries(self._books_of_work, self.work[books])] = True
-        return found
+    def same_works(self, shelves: Shelves) -> Mask:
+        """Which books are editions of one on each of U shelves, bool [U, I]."""
+        return holding(self._books_of_work, self.work[shelves.item_idx], shelves.rows, len(shelves))
 
     @cached_property
     def authors(self) -> Vocabulary:
@@ -87,11 +83,19 @@ class CatalogueFacts:
     def by_author(self) -> sp.csr_matrix:
         """Who wrote what: 1 or 0, [I, A]."""
         rows, names = self._author_rows
-        return _incidence(rows, self.authors.find(names), len(self), len(self.authors))
+        return incidence(rows, self.authors.find(names), len(self), len(self.authors))
 
     def written_by(self, authors: Indices) -> Mask:
         """Which books have one of `authors`, bool [I]."""
-        return _having(self.by_author, authors)
+        return having(self.by_author, authors)
+
+    @cached_property
+    def _books_of_author(self) -> sp.csr_matrix:
+        return sp.csr_matrix(self.by_author.T)
+
+    def written_by_each(self, authors: Indices, rows: Offsets, n_rows: int) -> Mask:
+        """Which books have one of the authors of each row, bool [n_rows, I]; authors and their rows, [N] each."""
+        return holding(self._books_of_author, authors, rows, n_rows)
 
     # Series and their volumes.
 
@@ -118,36 +122,15 @@ class CatalogueFacts:
         return np.array([_last_of_several(title) for title in self.catalogue.books["title"]], dtype=np.float64)
 
     @cached_property
-    def is_collection(self) -> Mask:
-        return ~np.isnan(self.last_number) & (self.series >= 0)
-
-    @cached_property
     def volumes(self) -> Volumes:
         """The numbered volumes of all series."""
-        single = (self.series >= 0) & ~self.is_collection & (self.number >= 1) & (self.number % 1 == 0)
-        pairs = np.stack([self.series[single], self.number[single]], axis=1)
-        unique, place = np.unique(pairs, axis=0, return_inverse=True)
-        of_book = np.full(len(self), -1, dtype=np.int32)
-        of_book[single] = place.ravel()
-        series, number = unique[:, 0].astype(np.int32), unique[:, 1]
-        rows, held = [np.flatnonzero(single)], [of_book[single].astype(np.int64)]
-        for book in np.flatnonzero(self.is_collection):
-            there = (series == self.series[book]) & (number >= self.number[book]) & (number <= self.last_number[book])
-            held.append(np.flatnonzero(there))
-            rows.append(np.full(len(held[-1]), book))
-        holds = _incidence(np.concatenate(rows), np.concatenate(held), len(self), len(series))
-        return Volumes(of_book, series, number, holds, len(self.series_names))
+        return Volumes.of(self.series, self.number, self.last_number, len(self.series_names))
 
     @cached_property
-    def books_of_series(self) -> sp.csr_matrix:
-        """1 or 0, [S, I]."""
+    def by_series(self) -> sp.csr_matrix:
+        """1 or 0, [I, S]."""
         there = np.flatnonzero(self.series >= 0)
-        return _incidence(self.series[there], there, len(self.series_names), len(self))
-
-    @cached_property
-    def first_volumes(self) -> Mask:
-        """Which books skip no volume of their series for a reader who has read nothing, bool [I]."""
-        return in_turn(self, np.zeros(0, dtype=np.int32), np.arange(len(self), dtype=np.int32))
+        return incidence(there, self.series[there], len(self), len(self.series_names))
 
     # What filters ask for.
 
@@ -170,7 +153,7 @@ class CatalogueFacts:
     def by_tag(self) -> sp.csr_matrix:
         """What books are about: 1 or 0, [I, T]."""
         rows, names = self._tag_rows
-        return _incidence(rows, self.tags.find(names), len(self), len(self.tags))
+        return incidence(rows, self.tags.find(names), len(self), len(self.tags))
 
     @cached_property
     def _tag_rows(self) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -186,7 +169,7 @@ class CatalogueFacts:
 
     def about(self, tags: Indices) -> Mask:
         """Which books have one of `tags`, bool [I]."""
-        return _having(self.by_tag, tags)
+        return having(self.by_tag, tags)
 
     # Dials.
 
@@ -213,94 +196,34 @@ class CatalogueFacts:
         lengths = np.sqrt(np.maximum(np.bincount(shelves.item_idx, minlength=n_books), 1)).astype(np.float32)
         parts = [part for part in (self.content, sp.diags_array(1 / lengths) @ read) if part.nnz]
         if not parts:
-            return _incidence([], [], n_books, 1)
+            return incidence([], [], n_books, 1)
         return sp.csr_matrix(sp.hstack(parts) / np.sqrt(np.float32(len(parts))), dtype=np.float32)
 
     def likeness(self, some: Indices, others: Indices) -> Floats:
         """Mean cosine of content and co-reading, of what there is, from 0 to 1; float32 [M, N]."""
         return np.asarray((self._traits[some] @ self._traits[others].T).toarray(), dtype=np.float32)
 
-    # Caps.
+    # What a list or a page may hold only so many of.
 
     @cached_property
     def groups(self) -> sp.csr_matrix:
-        """What a list may hold only so many of: works, authors, series side by side; 1 or 0, [I, W + A + S]."""
-        n_books, every = len(self), np.arange(len(self))
-        works = _incidence(every, self.work, n_books, self._books_of_work.shape[0])
-        there = self.series >= 0
-        series = _incidence(every[there], self.series[there], n_books, len(self.series_names))
-        return sp.csr_matrix(sp.hstack([works, self.by_author, series]))
+        """Works, authors and series of books side by side; 1 or 0, [I, W + A + S]."""
+        return sp.csr_matrix(sp.hstack([self._books_of_work.T, self.by_author, self.by_series]))
 
-    def caps(self, *, per_author: int | None, per_series: int | None) -> npt.NDArray[np.int64]:
-        """How many of each group a list may hold, int64 [W + A + S]: of a work always one."""
-        sizes = (self._books_of_work.shape[0], len(self.authors), len(self.series_names))
-        most = np.iinfo(np.int64).max
-        return np.repeat([1, per_author or most, per_series or most], sizes)
-
-
-@dataclass(frozen=True)
-class Volumes:
-    """V volumes of series with a whole number from 1 up, by series and then number; editions and halves share one.
-
-    of_book  int32 [I], the volume that a book is, -1 for other books
-    series   int32 [V]; number  float64 [V]
-    holds    1 or 0, [I, V]: a collection holds the volumes from its first number to its last
-    """
-
-    of_book: Indices
-    series: Indices
-    number: npt.NDArray[np.float64]
-    holds: sp.csr_matrix
-    n_series: int
-
-    def read(self, books: Indices) -> Mask:
-        """Which volumes one of `books` holds, bool [V]."""
-        held = np.zeros(len(self.series), dtype=bool)
-        held[entries(self.holds, books)] = True
-        return held
+    def groups_of(self, book: int) -> list[tuple[int, int]]:
+        """The columns of `groups` that a book is in, each behind its kind: 0 a work, 1 an author, 2 a series."""
+        found = self._groups_of.get(book)
+        if found is None:
+            n_works, indptr = self._books_of_work.shape[0], self.groups.indptr
+            bounds = (n_works, n_works + len(self.authors))
+            columns = self.groups.indices[indptr[book] : indptr[book + 1]].tolist()
+            found = self._groups_of[book] = [(bisect(bounds, column), column) for column in columns]
+        return found
 
     @cached_property
-    def _starts(self) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(np.diff(self.series, prepend=-1))
-
-    def lowest(self, there: Mask) -> npt.NDArray[np.float64]:
-        """The lowest number of the volumes `there` of each series, float64; infinite where there is none."""
-        found = np.full(self.n_series, np.inf)
-        if len(self._starts):
-            numbers = np.where(there, self.number, np.inf)
-            found[self.series[self._starts]] = np.minimum.reduceat(numbers, self._starts)
-        return found
-
-    def highest(self, there: Mask) -> npt.NDArray[np.float64]:
-        """The highest number of the volumes `there` of each series, float64; minus infinity where there is none."""
-        found = np.full(self.n_series, -np.inf)
-        np.maximum.at(found, self.series[there], self.number[there])
-        return found
-
-
-def in_turn(facts: CatalogueFacts, read: Indices, books: Indices) -> Mask:
-    """Of each of `books`, whether it skips no volume of its series after what was `read`; see reader.first_unread."""
-    volumes, series = facts.volumes, facts.series[books]
-    held = volumes.read(read)
-    lowest, started = volumes.lowest(~held), np.zeros(volumes.n_series, dtype=bool)
-    started[volumes.series[held]] = True
-    passes = series < 0
-    those = ~passes
-    books, series = books[those], series[those]
-    volume = volumes.of_book[books]
-    again = facts.is_collection[books] & started[series]
-    again[volume >= 0] |= held[volume[volume >= 0]]
-    passes[those] = ~(facts.number[books] > lowest[series]) & ~again  # NaN is never greater
-    return passes
-
-
-def entries(matrix: sp.csr_matrix, rows: Indices) -> Indices:
-    """The columns of the entries in some rows, row by row: matrix[rows].indices in a fraction of the time."""
-    starts = matrix.indptr[rows]
-    lengths = matrix.indptr[rows + 1] - starts
-    ends = np.cumsum(lengths)
-    columns: Indices = matrix.indices[np.repeat(starts - ends + lengths, lengths) + np.arange(lengths.sum())]
-    return columns
+    def _groups_of(self) -> dict[int, list[tuple[int, int]]]:
+        """What groups_of() gave before: the same books come for many readers."""
+        return {}
 
 
 def _last_of_several(title: str) -> float:
@@ -319,19 +242,3 @@ def _exploded(lists: Iterable[list[str] | None]) -> tuple[npt.NDArray[np.int64],
     """(row, plain text) of each text in a list of each row."""
     pairs = [(row, plain(text)) for row, texts in enumerate(lists) for text in texts or ()]
     return np.array([row for row, _ in pairs], dtype=np.int64), [text for _, text in pairs]
-
-
-def _incidence(rows: npt.ArrayLike, columns: npt.ArrayLike, n_rows: int, n_columns: int) -> sp.csr_matrix:
-    """float32 [n_rows, n_columns], 1 at each (row, column), which may stand there twice."""
-    rows, columns = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
-    found = sp.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=(n_rows, n_columns))
-    found.sum_duplicates()
-    found.data[:] = 1
-    return found
-
-
-def _having(matrix: sp.csr_matrix, columns: Indices) -> Mask:
-    """Which rows have an entry in one of the columns."""
-    wanted = np.zeros(matrix.shape[1], dtype=np.float32)
-    wanted[columns] = 1
-    return np.asarray(matrix @ wanted > 0)

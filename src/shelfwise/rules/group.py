@@ -8,9 +8,10 @@ import numpy as np
 
 from shelfwise.data.shelves import Floats
 from shelfwise.models.contract import Model, Readers
+from shelfwise.rules.histories import Histories
+from shelfwise.rules.incidence import Mask
 from shelfwise.rules.lists import Basket, add_pins, choose, ruled_lists
 from shelfwise.rules.plan import Plan, allowed, kept
-from shelfwise.rules.reader import Histories
 
 GroupRule = Literal["average", "least-misery", "fair-turns"]
 CANDIDATES = 100  # books of each member's own list
@@ -25,8 +26,8 @@ def group_list(
     are the first CANDIDATES books of each member's own list. average orders them by mean stars, least-misery by the
     lowest; in fair-turns the members take turns, each with the first book left of the own list. Ties go by index.
     """
-    may = np.logical_and.reduce([allowed(plan, members[row]) for row in range(len(members))])
-    pinnable = np.logical_and.reduce([kept(plan, members[row]) for row in range(len(members))])
+    may: Mask = np.logical_and.reduce(allowed(plan, members))
+    pinnable: Mask = np.logical_and.reduce(kept(plan, members))
     lists = ruled_lists(model, readers, members, plan, max(CANDIDATES, n), among=may).books
     if how == "fair-turns":
         books = _by_turns(lists.tolist(), plan, pinnable, n)

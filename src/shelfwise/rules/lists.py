@@ -8,9 +8,9 @@ import numpy as np
 
 from shelfwise.data.shelves import Floats, Indices
 from shelfwise.models.contract import Lists, Model, Readers
-from shelfwise.rules.facts import Mask
+from shelfwise.rules.histories import Histories
+from shelfwise.rules.incidence import Mask
 from shelfwise.rules.plan import Plan, allowed, kept
-from shelfwise.rules.reader import Histories
 
 # The dials re-order so many of the best books: POOL_SHARE for each one asked for, within these bounds.
 POOL_SHARE, SMALLEST_POOL, LARGEST_POOL = 10, 100, 500
@@ -22,7 +22,7 @@ class Basket:
     def __init__(self, plan: Plan, n: int) -> None:
         self.n = n
         self.books: list[int] = []
-        self._groups, self._caps = plan.facts.groups, plan.caps
+        self._groups_of, self._caps = plan.facts.groups_of, plan.caps
         self._taken: dict[int, int] = {}  # by group; a list has few, and arrays are slow for few
 
     @property
@@ -33,48 +33,30 @@ class Basket:
         """Add a book and say so, unless the list is full or a cap is reached."""
         if self.full:
             return False
-        groups = self._of(book)
-        for group in groups:  # not by any(), which costs as much again
-            if self._taken.get(group, 0) >= self._caps[group]:
+        for kind, group in self._groups_of(book):  # not by any(), which costs as much again
+            if self._taken.get(group, 0) >= self._caps[kind]:
                 return False
-        self._put(book, groups)
+        self.add(book)
         return True
 
     def add(self, book: int) -> None:
         """Add a book whatever the caps; it counts in them."""
-        self._put(book, self._of(book))
-
-    def _put(self, book: int, groups: list[int]) -> None:
         self.books.append(book)
-        for group in groups:
+        for _, group in self._groups_of(book):
             self._taken[group] = self._taken.get(group, 0) + 1
 
-    def _of(self, book: int) -> list[int]:
-        indptr = self._groups.indptr
-        groups: list[int] = self._groups.indices[indptr[book] : indptr[book + 1]].tolist()
-        return groups
 
-
-def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int, *, first: Indices | None = None) -> list[int]:
+def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int) -> list[int]:
     """A list of at most n books: pins first, then what `may` be listed.
 
     scores  what the model orders by, float32 [I]; may, pinnable  bool [I], see allowed() and kept()
-    first   books that come before all others that may be listed, int32 [C], where they are known
     """
     basket = Basket(plan, n)
     add_pins(basket, plan, pinnable)
-    if first is not None and not (plan.rules.diversity or plan.rules.obscurity):
-        first = np.sort(first[may[first] & (scores[first] > -np.inf)])
-        for book in first[np.argsort(-scores[first], kind="stable")].tolist():
-            if basket.full:
-                break
-            basket.take(book)
-        if basket.full:
-            return basket.books  # else the others follow; none is taken twice, since no work is
     books = np.flatnonzero(may & (scores > -np.inf)).astype(np.int32)
     size = min(max(POOL_SHARE * n, SMALLEST_POOL), LARGEST_POOL)
     for place, best in enumerate(_best_first(books, scores, size)):
-        pool = size if not place and (plan.rules.diversity or plan.rules.obscurity) else 0
+        pool = size if not place and _has_dials(plan) else 0
         if pool:
             _take_by_dials(basket, plan, best[:pool])
         for book in best[pool:].tolist():
@@ -82,6 +64,10 @@ def choose(plan: Plan, scores: Floats, may: Mask, pinnable: Mask, n: int, *, fir
                 return basket.books
             basket.take(book)
     return basket.books
+
+
+def _has_dials(plan: Plan) -> bool:
+    return bool(plan.rules.diversity or plan.rules.obscurity)
 
 
 def _best_first(books: Indices, scores: Floats, size: int) -> Iterator[Indices]:
@@ -139,16 +125,48 @@ def ruled_lists(
 
     among  bool [I], books that may be listed beside pins, where that is known to be fewer than the rules allow
     """
+    shape = len(readers), len(plan.facts)
+    may = allowed(plan, histories) if among is None else np.broadcast_to(among, shape)
+    first = None if len(plan.pins) or _has_dials(plan) else model.first_among(readers, may, n)
+    if first is None:
+        return _of_all_books(model, readers, histories, plan, n, may)
+    lists = _within_caps(plan, first, n)
+    short = np.flatnonzero(lists.books[:, -1] < 0)
+    if len(short):
+        longer = _of_all_books(model, readers.take(short), histories.take(short), plan, n, may[short])
+        lists.books[short], lists.scores[short] = longer.books, longer.scores
+        if lists.chances is not None:
+            lists.chances[short] = np.nan
+    return lists
+
+
+def _of_all_books(model: Model, readers: Readers, histories: Histories, plan: Plan, n: int, may: Mask) -> Lists:
+    """The lists that choose() makes of scores of all books, where `may`, bool [U, I], is what rules allow."""
     books = np.full((len(readers), n), -1, dtype=np.int32)
     found = np.full((len(readers), n), -np.inf, dtype=np.float32)
-    may = np.empty((len(readers), len(plan.facts)), dtype=bool)
-    for row in range(len(readers)):
-        may[row] = allowed(plan, histories[row]) if among is None else among
-    scores = model.scores_among(readers, may)
-    for row in range(len(readers)):
-        pinnable = kept(plan, histories[row]) if len(plan.pins) else may[row]
-        first = None if scores.books is None else scores.books[row]
-        chosen = choose(plan, scores.values[row], may[row], pinnable, n, first=first)
+    pinnable = kept(plan, histories) if len(plan.pins) else may
+    for row, scores in enumerate(model.scores_among(readers, may)):
+        chosen = choose(plan, scores, may[row], pinnable[row], n)
         books[row, : len(chosen)] = chosen
-        found[row, : len(chosen)] = scores.values[row, chosen]
-    return Lists(books, found, scores.chances_of(books))
+        found[row, : len(chosen)] = scores[chosen]
+    return Lists(books, found)
+
+
+def _within_caps(plan: Plan, longer: Lists, n: int) -> Lists:
+    """The first n books of each list that keep the caps, or as many as there are."""
+    places = np.full((len(longer.books), n), -1)
+    for row, books in enumerate(longer.books.tolist()):
+        basket = Basket(plan, n)
+        taken = []
+        for place, book in enumerate(books):
+            if book < 0 or basket.full:
+                break
+            if basket.take(book):
+                taken.append(place)
+        places[row, : len(taken)] = taken
+    filled, chances = places >= 0, longer.chances
+    places = places.clip(min=0)
+    if chances is not None:
+        chances = np.where(filled[..., None], np.take_along_axis(chances, places[..., None], axis=1), np.nan)
+    books, scores = (np.take_along_axis(values, places, axis=1) for values in (longer.books, longer.scores))
+    return Lists(np.where(filled, books, -1), np.where(filled, scores, -np.inf), chances)

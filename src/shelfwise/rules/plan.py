@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BeforeValidator, Field
 
 from shelfwise.config import Config
@@ -15,8 +15,9 @@ from shelfwise.data.catalogue import plain
 from shelfwise.data.language import language_of
 from shelfwise.data.shelves import Indices
 from shelfwise.data.vocabulary import Id, Vocabulary
-from shelfwise.rules.facts import CatalogueFacts, Mask
-from shelfwise.rules.reader import History, by_new_authors, first_unread, next_volumes
+from shelfwise.rules.facts import CatalogueFacts
+from shelfwise.rules.histories import Histories, by_new_authors
+from shelfwise.rules.incidence import Mask
 
 ListKind = Literal["all", "continue", "new"]
 
@@ -73,7 +74,8 @@ class Plan:
     """Rules made ready for a catalogue of I books.
 
     liked_from  stars; out  what nobody gets, bool [I]; filters  what each asks for, and the books that pass, bool [I]
-    caps        of CatalogueFacts.groups; notes  names and ids that the catalogue does not know, in words
+    caps        how many books of one work, by one author and of one series a list may hold
+    notes       names and ids that the catalogue does not know, in words
     """
 
     rules: Rules
@@ -82,7 +84,7 @@ class Plan:
     out: Mask
     filters: tuple[tuple[str, Mask], ...]
     pins: Indices
-    caps: npt.NDArray[np.int64]
+    caps: tuple[int, int, int]
     notes: tuple[str, ...]
 
 
@@ -116,8 +118,9 @@ def make_plan(rules: Rules, facts: CatalogueFacts, liked_from: float) -> Plan:
     if rules.obscurity and facts.popularity is None:
         notes.append("no counts tell popular books from obscure ones")
     of_series = 1 if rules.list == "continue" or rules.first_unread else rules.per_series
-    caps = facts.caps(per_author=rules.per_author, per_series=of_series)
-    return Plan(rules, facts, liked_from, facts.same_works(excluded), filters, pins, caps, tuple(notes))
+    caps = 1, rules.per_author or sys.maxsize, of_series or sys.maxsize
+    out = np.isin(facts.work, facts.work[excluded])
+    return Plan(rules, facts, liked_from, out, filters, pins, caps, tuple(notes))
 
 
 def _filters(rules: Rules, facts: CatalogueFacts, notes: list[str]) -> Iterator[tuple[str, Mask]]:
@@ -168,47 +171,52 @@ def _books(ids: Sequence[Id], facts: CatalogueFacts, what: str, notes: list[str]
     return np.array(list(dict.fromkeys(found[found >= 0].tolist())), dtype=np.int32)
 
 
-def kept(plan: Plan, reader: History) -> Mask:
-    """What may be listed whatever is asked for: not read, put aside, excluded or by a hidden author, bool [I]."""
-    return ~(plan.facts.same_works(reader.read) | _unwanted(plan, reader))
+def kept(plan: Plan, readers: Histories) -> Mask:
+    """What may be listed whatever is asked for: not read, put aside, excluded or by a hidden author, bool [U, I]."""
+    return ~(plan.facts.same_works(readers.read) | _unwanted(plan, readers))
 
 
-def _unwanted(plan: Plan, reader: History) -> Mask:
-    unwanted = plan.out | plan.facts.same_works(reader.aside)
-    return unwanted | plan.facts.written_by(reader.hidden) if len(reader.hidden) else unwanted
+def _unwanted(plan: Plan, readers: Histories) -> Mask:
+    """What is put aside, excluded or by a hidden author, bool [U, I], or [I] where it is the same for all."""
+    unwanted, facts, hidden = plan.out, plan.facts, readers.hidden
+    if len(readers.aside.item_idx):
+        unwanted = unwanted | facts.same_works(readers.aside)
+    if len(hidden.item_idx):
+        unwanted = unwanted | facts.written_by_each(hidden.item_idx, hidden.rows, len(hidden))
+    return unwanted
 
 
-def allowed(plan: Plan, reader: History) -> Mask:
-    """What may be on the list beside pins, bool [I]."""
-    passing = np.ones(len(plan.facts), dtype=bool)
-    for _, mask in steps(plan, reader):
+def allowed(plan: Plan, readers: Histories) -> Mask:
+    """What may be on the lists of U readers beside pins, bool [U, I]."""
+    passing = np.ones((len(readers), len(plan.facts)), dtype=bool)
+    for _, mask in steps(plan, readers):
         passing &= mask
     return passing
 
 
-def steps(plan: Plan, reader: History) -> Iterator[tuple[str, Mask]]:
-    """Each rule that leaves books out, in order: in words, and the books that pass, bool [I]."""
+def steps(plan: Plan, readers: Histories) -> Iterator[tuple[str, Mask]]:
+    """Each rule that leaves books out, in order: in words, and the books that pass, bool [U, I], or [I] for all."""
     rules, facts = plan.rules, plan.facts
-    yield "not read in any edition", ~facts.same_works(reader.read)
-    yield "not dismissed, kept for later, excluded or by a hidden author", ~_unwanted(plan, reader)
+    yield "not read in any edition", ~facts.same_works(readers.read)
+    yield "not dismissed, kept for later, excluded or by a hidden author", ~_unwanted(plan, readers)
     yield from plan.filters
     if rules.list == "continue":
-        yield "next volumes of series that were liked", next_volumes(facts, reader, plan.liked_from)
+        next_volumes = facts.volumes.next_volumes(readers.rated, readers.read, plan.liked_from)
+        yield "next volumes of series that were liked", next_volumes
     if rules.list == "new":
-        yield "by authors not on the shelf", by_new_authors(facts, reader)
+        yield "by authors not on the shelf", by_new_authors(facts, readers.read)
     if rules.first_unread and rules.list != "continue":
-        yield "first unread volumes of their series", first_unread(facts, reader)
+        yield "first unread volumes of their series", facts.volumes.first_unread(readers.read)
 
 
-def explain(plan: Plan, readers: Sequence[History], asked: int, found: int) -> Shortfall:
+def explain(plan: Plan, readers: Histories, asked: int, found: int) -> Shortfall:
     """Why a list for one reader, or for a whole group, holds only `found` books: the rules that left some out."""
     passing = np.ones(len(plan.facts), dtype=bool)
     left = [("in the catalogue", len(passing))]
-    for same_rule in zip(*(steps(plan, reader) for reader in readers), strict=True):
-        for _, mask in same_rule:
-            passing &= mask
+    for words, mask in steps(plan, readers):
+        passing &= np.atleast_2d(mask).all(axis=0)
         if (count := int(passing.sum())) < left[-1][1]:
-            left.append((same_rule[0][0], count))
+            left.append((words, count))
     if found != left[-1][1]:
         pins = " and pins" if len(plan.pins) else ""
         left.append((f"at most so many of one work, author and series{pins}", found))

@@ -183,8 +183,8 @@ def choose_taste(model: Shelf, inputs: FitInputs) -> float:
     @torch.inference_mode()
     def of_block(rows: Rows) -> list[Indices]:
         found = model.propose(readers, rows)
-        read = shelves.take(rows)
-        first = (trial.first_of(found, LIST, read)[0] for trial in trials)
+        left_out = shelves.take(rows).holds(found.books)
+        first = (trial.first_of(found, LIST, left_out)[0] for trial in trials)
         return [np.take_along_axis(found.books, places, axis=1) for places in first]
 
     for rows, found in zip(blocks, in_threads(of_block, blocks), strict=True):
