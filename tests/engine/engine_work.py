@@ -60,6 +60,21 @@ def die_once(shared: str, block: int) -> int:
     return block * block
 
 
+def die_elsewhere(shared: int, block: int) -> int:
+    """Kills its own process, unless it is the one given."""
+    if os.getpid() != shared:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return block
+
+
+def slow_elsewhere(shared: int, block: int) -> bool:
+    """Whether the process is another than the one given, where each block takes long."""
+    elsewhere = os.getpid() != shared
+    time.sleep(1 if elsewhere else 0.2)
+    return elsewhere
+
+
 def die(shared: None, block: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return block

@@ -15,6 +15,7 @@ import engine_work as work
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from shelfwise.engine import HERE, Engine, in_threads, open_engine, sharing_threads
 from shelfwise.engine.local import Local
@@ -100,9 +101,28 @@ def test_big_results_and_big_shared_arrays_come_whole(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("engine", ["processes", RAY], indirect=True)
-def test_the_work_is_done_elsewhere_by_one_thread_each(engine: Engine) -> None:
-    assert os.getpid() not in set(engine.map(work.process, range(12), None))
+def test_workers_have_one_thread_each(engine: Engine) -> None:
+    before = torch.get_num_threads(), threadpool_info()
     assert set(engine.map(work.threads, range(4), None)) == {(1, 1)}
+    assert (torch.get_num_threads(), threadpool_info()) == before
+
+
+@ON_RAY
+def test_a_cluster_works_elsewhere(ray_engine: Engine) -> None:
+    assert os.getpid() not in set(ray_engine.map(work.process, range(12), None))
+
+
+def test_this_process_is_one_of_the_workers_here() -> None:
+    results = Local(3).map(work.process, range(1000), None)
+    found = {os.getpid()}
+    while len(found) < 3:
+        found.add(next(results))
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_is_slow_keeps_no_other_waiting() -> None:
+    found = list(Local(2).map(work.slow_elsewhere, range(40), os.getpid()))
+    assert 0 < sum(found) < 12  # of equal shares it would have 20
 
 
 def test_threads_work_at_once_with_libraries_of_one_thread_each() -> None:
@@ -132,19 +152,20 @@ def test_a_worker_that_is_killed_on_a_cluster_is_made_up_for(ray_engine: Engine,
     assert found == [k * k for k in range(8)]
 
 
-def test_a_process_that_is_killed_here_is_told(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_here_is_told() -> None:
     with pytest.raises(EngineError, match="killed"):
-        list(Local(2).map(work.die_once, range(8), str(tmp_path / "mark")))
-    assert list(Local(2).map(work.die_once, range(8), str(tmp_path / "mark"))) == [k * k for k in range(8)]
+        list(Local(2).map(work.die_elsewhere, range(1000), os.getpid()))
+    assert list(Local(2).map(work.add, range(3), {"offset": 1})) == [1, 2, 3]
 
 
 def test_no_process_outlives_a_command_that_is_killed() -> None:
     program = """
+import os
 import time
 import engine_work as work
 from shelfwise.engine.local import Local
-results = Local(2).map(work.process, range(1000), None)
-while len(found := {next(results) for _ in range(10)}) < 2:
+results = Local(3).map(work.process, range(1000), None)
+while len(found := {next(results) for _ in range(10)} | {os.getpid()}) < 3:
     pass
 print(*found, flush=True)
 time.sleep(600)
@@ -154,7 +175,7 @@ time.sleep(600)
         assert command.stdout is not None
         workers = [int(word) for word in command.stdout.readline().split()]
         command.kill()
-    assert len(workers) == 2
+    assert len(workers) == 3
     until = time.monotonic() + 60
     while any(Path(f"/proc/{worker}").exists() for worker in workers):
         assert time.monotonic() < until, "a process waits for blocks that nobody will send"

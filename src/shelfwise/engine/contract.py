@@ -14,7 +14,7 @@ Block = TypeVar("Block")
 Result = TypeVar("Result")
 EngineName = Literal["local", "ray"]
 
-AHEAD = 2  # blocks handed out at once, for each worker
+AHEAD = 3  # blocks handed out at once, for each worker: the others go on while one starts
 # A worker has one core: its threads would but wait for each other.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 

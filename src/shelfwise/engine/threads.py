@@ -32,20 +32,36 @@ def limit_libraries() -> None:
 
 
 @contextmanager
-def sharing_threads() -> Iterator[None]:
-    """While inside, in_threads() has as many threads as PyTorch had, and libraries have one."""
+def threads_of_one(n_threads: int, start: Callable[[], None] = lambda: None) -> Iterator[ThreadPoolExecutor]:
+    """Threads of this process, each of which calls start() first; while inside, libraries have one in each of them and
+    in the caller's."""
     import threadpoolctl
     import torch
 
+    def begin() -> None:
+        limit_libraries()
+        start()
+
     before = torch.get_num_threads()
-    n_threads = min(before, MOST_THREADS)
-    with threadpoolctl.threadpool_limits(1), ThreadPoolExecutor(n_threads, "shelfwise", limit_libraries) as pool:
-        token = _pool.set((pool, n_threads))
+    with threadpoolctl.threadpool_limits(1), ThreadPoolExecutor(n_threads, "shelfwise", begin) as pool:
         torch.set_num_threads(1)
+        try:
+            yield pool
+        finally:
+            torch.set_num_threads(before)
+
+
+@contextmanager
+def sharing_threads() -> Iterator[None]:
+    """While inside, in_threads() has as many threads as PyTorch had, and libraries have one."""
+    import torch
+
+    n_threads = min(torch.get_num_threads(), MOST_THREADS)
+    with threads_of_one(n_threads) as pool:
+        token = _pool.set((pool, n_threads))
         try:
             yield
         finally:
-            torch.set_num_threads(before)
             _pool.reset(token)
 
 
@@ -78,11 +94,16 @@ def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> 
         yield from map(function, blocks)
         return
     pool, n_threads = found
+    yield from in_order(lambda block: pool.submit(function, block), blocks, n_threads)
+
+
+def in_order(submit: Callable[[Block], Future[Result]], blocks: Iterable[Block], n_ahead: int) -> Iterator[Result]:
+    """The results of blocks in their order; n_ahead of them are submitted beyond the one that is waited for."""
     waiting: deque[Future[Result]] = deque()
     try:
         for block in blocks:
-            waiting.append(pool.submit(function, block))
-            if len(waiting) > n_threads:
+            waiting.append(submit(block))
+            if len(waiting) > n_ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
