@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from shelfwise.engine import all_threads, sharing_threads
+from shelfwise.engine import sharing_threads
 from shelfwise.training import row_gradients
 from shelfwise.training.loop import make_optimiser
 from shelfwise.training.settings import LoopSettings
@@ -102,23 +102,13 @@ def test_a_step_that_threads_share_is_that_of_one_thread(kind: str) -> None:
                 for _ in range(3):
                     optimiser.zero_grad()
                     network(torch.randint(50, (30,))).square().mean().backward()
-                    with all_threads():
-                        assert torch.get_num_threads() == n_threads
-                        optimiser.step()
-                    assert torch.get_num_threads() == 1
+                    optimiser.step()
         finally:
             torch.set_num_threads(before)
         return [value.detach() for value in network.parameters()]
 
     for one, three in zip(stepped(1), stepped(3), strict=True):
         assert torch.equal(one, three)
-
-
-def test_outside_of_a_fit_nothing_is_shared_anew() -> None:
-    before = torch.get_num_threads()
-    with all_threads():
-        assert torch.get_num_threads() == before
-    assert torch.get_num_threads() == before
 
 
 def test_beyond_a_cpu_the_optimiser_steps_from_dense_gradients() -> None:

@@ -65,28 +65,13 @@ def sharing_threads() -> Iterator[None]:
             _pool.reset(token)
 
 
-@contextmanager
-def all_threads() -> Iterator[None]:
-    """While inside, PyTorch itself has the threads of sharing_threads(), if any.
-
-    For steps that work out each number on its own, which come to the same however many share them.
-    """
-    import torch
-
-    found = _pool.get()
-    if found is None:
-        yield
-        return
-    torch.set_num_threads(found[1])
-    try:
-        yield
-    finally:
-        torch.set_num_threads(1)
-
-
-def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
+def in_threads(
+    function: Callable[[Block], Result], blocks: Iterable[Block], n_ahead: int | None = None
+) -> Iterator[Result]:
     """function(block) of each, in order, by the threads of sharing_threads(); outside of it one after the other.
 
+    n_ahead  blocks handed out beyond the one that is waited for; None for as many as there are threads. Of small blocks
+             better all: whoever hands them out has to wait for a core itself.
     What PyTorch keeps for each thread, such as no_grad, is to be set by the function itself.
     """
     found = _pool.get()
@@ -94,7 +79,7 @@ def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> 
         yield from map(function, blocks)
         return
     pool, n_threads = found
-    yield from in_order(lambda block: pool.submit(function, block), blocks, n_threads)
+    yield from in_order(lambda block: pool.submit(function, block), blocks, n_ahead or n_threads)
 
 
 def in_order(submit: Callable[[Block], Future[Result]], blocks: Iterable[Block], n_ahead: int) -> Iterator[Result]:

@@ -65,7 +65,7 @@ def few_passes(readers: ReaderTable, books: BookNetwork, rows: Sequence[Tensor],
             users, items, stars = (taken[part] for taken in batch)
             return _piece(network, (users.numpy(), items.numpy(), stars), n, seeds, [g[part].numpy() for g in by_row])
 
-        pieces = in_threads(of_piece, zip(parts, seeds.reshape(len(parts), -1), strict=True))
+        pieces = in_threads(of_piece, zip(parts, seeds.reshape(len(parts), -1), strict=True), len(parts))
         error, *dense = (torch.stack(found).sum(0) for found in zip(*pieces, strict=True))
         tables, (users, items, _) = _tables(readers, books), batch
         for table, table_rows, values in zip(tables, (users, items, users, items), by_row, strict=True):

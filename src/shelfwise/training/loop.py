@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from shelfwise.engine import all_threads
 from shelfwise.errors import ConfigError, FitError, StoppedError
 from shelfwise.models.contract import Progress, silent
 from shelfwise.training.checkpoint import Keeper, OneFile, State
@@ -115,8 +114,7 @@ def _run_epoch(
         _set_rate(state.optimiser, settings, state.epoch, state.batch / n_batches)
         state.optimiser.zero_grad(set_to_none=True)
         loss = peers.backward(task.backward, rows, task.network)
-        with all_threads():
-            state.optimiser.step()
+        state.optimiser.step()
         loss_sum += loss * len(rows)
         state.batch += 1
         if state.batch % CHECK_BATCHES == 0 or state.batch == n_batches or stopped.is_set():

@@ -35,8 +35,9 @@ def by_pieces(network: nn.Module, loss: Callable[[Tensor], Tensor], piece: int =
                 part = loss(some) * (len(some) / n)
             return part.detach(), *torch.autograd.grad(part, parameters)
 
-        pieces = in_threads(of_piece, enumerate(torch.split(rows, piece)))
-        total, *gradients = in_threads(_sum, zip(*pieces, strict=True))
+        parts = torch.split(rows, piece)
+        pieces = in_threads(of_piece, enumerate(parts), len(parts))
+        total, *gradients = in_threads(_sum, zip(*pieces, strict=True), 1 + len(parameters))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return total

@@ -13,7 +13,7 @@ from torch import Tensor
 from shelfwise.engine import in_threads
 from shelfwise.training.kernels import AdamStep, Floats, Places, Table, adam_rows
 
-ROWS_AT_ONCE = 32_768
+ROWS_AT_ONCE = 8192
 
 
 def take_row_gradients(optimiser: torch.optim.Adam, tables: list[Tensor]) -> None:
@@ -34,7 +34,7 @@ def take_row_gradients(optimiser: torch.optim.Adam, tables: list[Tensor]) -> Non
                 table.grad = None  # so that the optimiser leaves it as it is
             else:
                 table.grad = torch.zeros_like(table).index_add_(0, rows, values)
-        list(in_threads(lambda job: adam_rows(*job), jobs))
+        list(in_threads(lambda job: adam_rows(*job), jobs, len(jobs)))
 
     optimiser.register_step_pre_hook(step_tables)
 
