@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import sys
@@ -77,7 +76,6 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors raised on purpose become two lines on stderr and an exit status."""
-    gc.freeze()  # what imports made stays to the end, at which looking through it takes half a second
     keep_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

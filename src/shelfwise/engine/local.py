@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import threading
@@ -18,6 +17,7 @@ from typing import Any
 from shelfwise.engine.contract import AHEAD, THREADS, Block, Result, Shared
 from shelfwise.engine.threads import in_order, in_threads, limit_libraries, threads_of_one
 from shelfwise.errors import EngineError
+from shelfwise.memory import keep_memory
 
 _call: Callable[[Any], Any]  # in a process of a pool: what it does with a block
 
@@ -74,7 +74,7 @@ def _start(function: Callable[[Any, Any], Any], shared: Any) -> None:
     """What a process does first: with as many processes as cores, more threads would but wait for each other."""
     global _call  # noqa: PLW0603 - a process lives for one map
     os.environ |= dict.fromkeys(THREADS, "1")  # of what is loaded from now on
-    gc.freeze()  # as in the command: whoever waits for this process to end waits for less
+    keep_memory()
     limit_libraries()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     _call = partial(function, shared)
