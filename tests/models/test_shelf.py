@@ -25,7 +25,8 @@ from shelfwise.models.blocks import RANGE_HOLDS, describe
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.evidence import shelf_evidence
 from shelfwise.models.long_shelves import shortened
-from shelfwise.models.shelf import BEHIND, OrdinalBias, OrdinalBiasConfig, Shelf, ShelfConfig
+from shelfwise.models.ordinal_bias import OrdinalBias, OrdinalBiasConfig
+from shelfwise.models.shelf import BEHIND, Shelf, ShelfConfig
 from shelfwise.models.similarity import PARTS, KernelWeights, similarities
 from shelfwise.ranking import top_n
 from shelfwise.training import leave_one_out as leave_one_out_module

@@ -19,7 +19,7 @@ MODELS: dict[tuple[str, str], tuple[str, str, str]] = {
     ("item-knn", "default"): ("item_knn", "ItemKNN", "ItemKNNConfig"),
     ("coreading-knn", "default"): ("coreading", "CoreadingKNN", "CoreadingKNNConfig"),
     ("ease", "default"): ("coreading", "EASE", "EASEConfig"),
-    ("bias-ordinal", "default"): ("shelf", "OrdinalBias", "OrdinalBiasConfig"),
+    ("bias-ordinal", "default"): ("ordinal_bias", "OrdinalBias", "OrdinalBiasConfig"),
     ("shelf", "default"): ("shelf", "Shelf", "ShelfConfig"),
     ("mf", "default"): ("mf", "MF", "MFConfig"),
     ("ncf", "default"): ("ncf", "NCF", "NCFConfig"),

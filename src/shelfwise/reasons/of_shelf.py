@@ -20,7 +20,8 @@ from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.models.contract import Model, Readers
 from shelfwise.models.evidence import ShelfSide, shelf_evidence
 from shelfwise.models.long_shelves import shortened
-from shelfwise.models.shelf import OrdinalBias, Shelf
+from shelfwise.models.ordinal_bias import OrdinalBias
+from shelfwise.models.shelf import Shelf
 from shelfwise.models.similarity import batches, kernel, padded, similarities, system
 from shelfwise.reasons.explanation import Explanation, explain, explain_lists, stars_of, without_each
 
