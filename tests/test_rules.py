@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
-from rules_world import FACTS, SAGA, N, histories, listed, make_catalogue, make_facts, without
+from rules_world import FACTS, SAGA, N, Written, histories, listed, make_catalogue, make_facts, numbered, without
 
 from shelfwise.data.language import language_of
+from shelfwise.data.shelves import Floats
 from shelfwise.errors import ConfigError
+from shelfwise.models.contract import Lists, Model, Readers
 from shelfwise.rules import Rules, lists, make_plan
+from shelfwise.rules.incidence import Mask
 from shelfwise.rules.plan import explain
 
 # What is always left out.
@@ -205,6 +210,20 @@ def test_a_short_list_says_what_each_rule_left() -> None:
         "1 of 10 books. Left after each rule: in the catalogue: 12; not read in any edition: 10;"
     )
     assert why.notes == ("of the pins 1 of 2 are not in the catalogue", "the catalogue has no author 'Zoe'")
+
+
+def test_a_list_of_all_that_is_allowed_asks_for_no_scores_of_all_books() -> None:
+    class Quick(Written):
+        def scores_among(self, readers: Readers, allowed: Mask) -> Floats:
+            raise AssertionError("all books were scored")
+
+        def first_among(self, readers: Readers, allowed: Mask, n: int) -> Lists:
+            books = np.array([[8, 9, -1, -1]], np.int32)
+            return Lists(books, np.array([[2, 1, -np.inf, -np.inf]], np.float32))
+
+    plan = make_plan(Rules.parse({"language": "de"}), FACTS, 4.0)
+    found = lists.ruled_lists(cast(Model, Quick(np.zeros((1, N), np.float32))), numbered(1), histories([11]), plan, 3)
+    assert found.books.tolist() == [[8, 9, -1]]
 
 
 @pytest.mark.parametrize(

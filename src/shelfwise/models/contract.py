@@ -137,8 +137,8 @@ class Model(ABC):
         return self.scores(readers)
 
     def first_among(self, readers: Readers, allowed: npt.NDArray[np.bool_], n: int) -> Lists | None:
-        """n books or more for each reader that come before all others by scores_among(); None where nothing gets there
-        faster."""
+        """n books or more for each reader that come before all others allowed by scores_among(); -1 fills up where no
+        others are. None where nothing gets there faster."""
         return None
 
     def top(self, readers: Readers, n: int, leave_out: Shelves | None = None) -> Lists:

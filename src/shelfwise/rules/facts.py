@@ -126,12 +126,6 @@ class CatalogueFacts:
         """The numbered volumes of all series."""
         return Volumes.of(self.series, self.number, self.last_number, len(self.series_names))
 
-    @cached_property
-    def by_series(self) -> sp.csr_matrix:
-        """1 or 0, [I, S]."""
-        there = np.flatnonzero(self.series >= 0)
-        return incidence(there, self.series[there], len(self), len(self.series_names))
-
     # What filters ask for.
 
     @cached_property
@@ -208,7 +202,7 @@ class CatalogueFacts:
     @cached_property
     def groups(self) -> sp.csr_matrix:
         """Works, authors and series of books side by side; 1 or 0, [I, W + A + S]."""
-        return sp.csr_matrix(sp.hstack([self._books_of_work.T, self.by_author, self.by_series]))
+        return sp.csr_matrix(sp.hstack([self._books_of_work.T, self.by_author, self.volumes.of_series.T]))
 
     def groups_of(self, book: int) -> list[tuple[int, int]]:
         """The columns of `groups` that a book is in, each behind its kind: 0 a work, 1 an author, 2 a series."""

@@ -131,7 +131,7 @@ def ruled_lists(
     if first is None:
         return _of_all_books(model, readers, histories, plan, n, may)
     lists = _within_caps(plan, first, n)
-    short = np.flatnonzero(lists.books[:, -1] < 0)
+    short = np.flatnonzero((lists.books[:, -1] < 0) & (first.books[:, -1] >= 0))  # others are allowed
     if len(short):
         longer = _of_all_books(model, readers.take(short), histories.take(short), plan, n, may[short])
         lists.books[short], lists.scores[short] = longer.books, longer.scores
