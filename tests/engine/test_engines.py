@@ -17,7 +17,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from shelfwise.engine import HERE, Engine, in_threads, open_engine, sharing_threads
+from shelfwise.engine import HERE, Engine, in_threads, open_engine, shared_by_threads, sharing_threads
 from shelfwise.engine.local import Local
 from shelfwise.errors import BadValueError, EngineError, UsageError
 
@@ -134,6 +134,54 @@ def test_threads_work_at_once_with_libraries_of_one_thread_each() -> None:
 
     with three_threads():
         assert list(in_threads(meeting, range(9))) == [(1, 1)] * 9
+
+
+def test_whoever_shares_blocks_takes_some_and_has_them_in_order() -> None:
+    meet = threading.Barrier(3, timeout=20)
+
+    def meeting(block: int) -> tuple[int, str]:
+        if block < 3:
+            meet.wait()  # breaks, unless three are here at the same time, this thread among them
+        return block, threading.current_thread().name
+
+    with three_threads():
+        found = shared_by_threads(meeting, range(9))
+        assert shared_by_threads(meeting, range(3, 3)) == []
+    assert [block for block, _ in found] == list(range(9))
+    assert threading.current_thread().name in {name for _, name in found[:3]}
+    assert [block for block, _ in shared_by_threads(meeting, range(3, 9))] == list(range(3, 9))  # by itself
+
+
+@pytest.mark.parametrize("bad", range(3))
+def test_what_a_thread_raises_is_raised_when_none_is_at_work(bad: int) -> None:
+    meet, at_work = threading.Barrier(3, timeout=20), []
+
+    def failing(block: int) -> None:
+        if block < 3:
+            meet.wait()
+        if block == bad:
+            raise ValueError("bad")
+        at_work.append(block)
+        time.sleep(0.01)
+        at_work.remove(block)
+
+    with three_threads():
+        with pytest.raises(ValueError, match="bad"):
+            shared_by_threads(failing, range(9))
+        assert at_work == []
+        assert shared_by_threads(len, ["a", "bc"]) == [1, 2]  # threads are there for the next
+
+
+def test_blocks_of_blocks_are_not_shared_once_more() -> None:
+    """Not by the thread that shares them out, either."""
+
+    def name(_: int) -> str:
+        time.sleep(0.01)
+        return threading.current_thread().name
+
+    with three_threads():
+        (names,) = shared_by_threads(lambda _: set(shared_by_threads(name, range(6))), range(1))
+    assert names == {threading.current_thread().name}
 
 
 def test_threads_that_share_their_own_work_do_not_wait_for_each_other() -> None:

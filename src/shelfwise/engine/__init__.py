@@ -7,6 +7,6 @@ that sums over them are the same however many workers there are.
 
 from shelfwise.engine.contract import Engine, EngineName, open_engine
 from shelfwise.engine.local import HERE
-from shelfwise.engine.threads import in_threads, sharing_threads
+from shelfwise.engine.threads import in_threads, shared_by_threads, sharing_threads
 
-__all__ = ["HERE", "Engine", "EngineName", "in_threads", "open_engine", "sharing_threads"]
+__all__ = ["HERE", "Engine", "EngineName", "in_threads", "open_engine", "shared_by_threads", "sharing_threads"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -65,13 +65,9 @@ def sharing_threads() -> Iterator[None]:
             _pool.reset(token)
 
 
-def in_threads(
-    function: Callable[[Block], Result], blocks: Iterable[Block], n_ahead: int | None = None
-) -> Iterator[Result]:
+def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> Iterator[Result]:
     """function(block) of each, in order, by the threads of sharing_threads(); outside of it one after the other.
 
-    n_ahead  blocks handed out beyond the one that is waited for; None for as many as there are threads. Of small blocks
-             better all: whoever hands them out has to wait for a core itself.
     What PyTorch keeps for each thread, such as no_grad, is to be set by the function itself.
     """
     found = _pool.get()
@@ -79,7 +75,35 @@ def in_threads(
         yield from map(function, blocks)
         return
     pool, n_threads = found
-    yield from in_order(lambda block: pool.submit(function, block), blocks, n_ahead or n_threads)
+    yield from in_order(lambda block: pool.submit(function, block), blocks, n_threads)
+
+
+def shared_by_threads(function: Callable[[Block], Result], blocks: Sequence[Block]) -> list[Result]:
+    """As in_threads(), for blocks that take milliseconds: this thread takes its share, so that none waits for another.
+
+    What the function raises is raised once no thread is at work.
+    """
+    found = _pool.get()
+    if found is None:
+        return list(map(function, blocks))
+    pool, n_threads = found
+    results: dict[int, Result] = {}
+    left = iter(range(len(blocks)))  # of which threads take the next
+
+    def take() -> None:
+        for place in left:
+            results[place] = function(blocks[place])
+
+    others = [pool.submit(take) for _ in range(min(n_threads, len(blocks)) - 1)]
+    token = _pool.set(None)
+    try:
+        take()
+    finally:
+        _pool.reset(token)
+        wait(others)
+    for other in others:
+        other.result()
+    return [results[place] for place in range(len(blocks))]
 
 
 def in_order(submit: Callable[[Block], Future[Result]], blocks: Iterable[Block], n_ahead: int) -> Iterator[Result]:

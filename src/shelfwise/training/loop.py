@@ -18,7 +18,7 @@ from shelfwise.models.contract import Progress, silent
 from shelfwise.training.checkpoint import Keeper, OneFile, State
 from shelfwise.training.peers import ALONE, Peers
 from shelfwise.training.pieces import Backward
-from shelfwise.training.row_gradients import take_row_gradients
+from shelfwise.training.row_adam import RowAdam
 from shelfwise.training.settings import Checkpoint, History, LoopSettings
 
 CHECK_BATCHES = 100  # between two looks at the loss, each of which waits for the device
@@ -142,10 +142,8 @@ def make_optimiser(network: nn.Module, settings: LoopSettings, epoch: int) -> to
     parameters = list(network.parameters())
     if kind == "sgd":
         return torch.optim.SGD(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
-    make = torch.optim.Adam if kind == "adam" else torch.optim.AdamW
-    optimiser = make(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    take_row_gradients(optimiser, [module.weight for module in embeddings])
-    return optimiser
+    decay = settings.weight_decay
+    return RowAdam(parameters, lr=settings.learning_rate, weight_decay=decay, decoupled=kind == "adamw")
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, settings: LoopSettings, epoch: int, done: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from shelfwise.engine import in_threads
+from shelfwise.engine import shared_by_threads
 from shelfwise.models.dropout import drawing_from
 
 # Puts the gradients of a mean loss of rows (int64 [B]), times B / n, in their place, and returns it, [].
@@ -36,8 +36,8 @@ def by_pieces(network: nn.Module, loss: Callable[[Tensor], Tensor], piece: int =
             return part.detach(), *torch.autograd.grad(part, parameters)
 
         parts = torch.split(rows, piece)
-        pieces = in_threads(of_piece, enumerate(parts), len(parts))
-        total, *gradients = in_threads(_sum, zip(*pieces, strict=True), 1 + len(parameters))
+        pieces = shared_by_threads(of_piece, list(enumerate(parts)))
+        total, *gradients = shared_by_threads(_sum, list(zip(*pieces, strict=True)))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         return total

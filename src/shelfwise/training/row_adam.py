@@ -1,0 +1,158 @@
+"""Adam for tables of which a batch looks up few rows, without dense gradients of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shelfwise.engine import shared_by_threads
+from shelfwise.training.compiled import ZERO, Floats, Places, compiled
+
+ROWS_AT_ONCE = 8192
+
+
+class RowAdam(torch.optim.Adam):
+    """torch's Adam, or with `decoupled` decay AdamW, for gradients of which some are row-sparse; its state is torch's.
+
+    On a CPU threads share a step. Beyond its memory gradients become dense, and the step is torch's own.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], *, lr: float, weight_decay: float, decoupled: bool) -> None:
+        super().__init__(parameters, lr, weight_decay=weight_decay, decoupled_weight_decay=decoupled, fused=True)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """A step by the gradients that are there, of all rows: without a gradient they go on by what is left of it."""
+        (group,) = self.param_groups
+        given = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
+        if all(parameter.device.type == "cpu" for parameter, _ in given):
+            shared_by_threads(lambda job: job(), self._jobs(given, group))
+            return
+        for parameter, gradient in given:
+            if gradient.is_sparse:
+                parameter.grad = torch.zeros_like(parameter).index_add_(0, *_rows_of(gradient))
+        super().step(closure)
+
+    def _jobs(self, given: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> list[Callable[[], None]]:
+        """What threads can do at once: each part of a table; all that has a dense gradient, which is small."""
+        jobs: list[Callable[[], None]] = []
+        dense: list[tuple[Floats, Moments, AdamStep]] = []
+        step_of = cache(partial(adam_step, group))  # parameters are at the same step, unless one had no gradient before
+        for parameter, gradient in given:
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"] += 1
+            step = step_of(float(state["step"]))
+            tensors = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"])
+            if not gradient.is_sparse:
+                flat, *moments = (tensor.reshape(-1).numpy() for tensor in (gradient, *tensors))
+                dense.append((flat, Moments(*moments), step))
+                continue
+            table, (rows, values) = Moments(*(tensor.numpy() for tensor in tensors)), _rows_of(gradient)
+            for first in range(0, len(parameter), ROWS_AT_ONCE):
+                last = min(first + ROWS_AT_ONCE, len(parameter))
+                jobs.append(partial(adam_rows, table, rows.numpy(), values.numpy(), first, last, step))
+
+        def step_dense() -> None:
+            for numbers in dense:
+                adam_numbers(*numbers)
+
+        return [*jobs, step_dense]
+
+
+def _rows_of(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and values of a row-sparse gradient; not coalesced, which would sort the rows."""
+    return gradient._indices()[0], gradient._values()
+
+
+class AdamStep(NamedTuple):
+    """What a step of Adam multiplies by, float32 all."""
+
+    beta1: np.float32
+    rest1: np.float32  # 1 - beta1, which float32 itself would give four digits of
+    beta2: np.float32
+    rest2: np.float32
+    size: np.float32  # the learning rate, for first moments that start at 0
+    unbias: np.float32  # the same for the roots of second moments
+    eps: np.float32
+    l2: np.float32  # of the weights, which is added to their gradients
+    kept: np.float32  # of the weights, by AdamW
+
+
+def adam_step(group: dict[str, Any], n_steps: float) -> AdamStep:
+    """The step that is the n-th, by an optimiser's settings."""
+    (beta1, beta2), rate, decay = group["betas"], group["lr"], group["weight_decay"]
+    size, unbias = rate / (1 - beta1**n_steps), (1 - beta2**n_steps) ** -0.5
+    l2, kept = (0.0, 1 - rate * decay) if group["decoupled_weight_decay"] else (decay, 1.0)
+    return AdamStep(*map(np.float32, (beta1, 1 - beta1, beta2, 1 - beta2, size, unbias, group["eps"], l2, kept)))
+
+
+class Moments(NamedTuple):
+    """Weights and Adam's first and second moments of them, of one shape."""
+
+    weights: Floats
+    exp_avg: Floats
+    exp_avg_sq: Floats
+
+
+@compiled
+def adam_numbers(gradient: Floats, moments: Moments, step: AdamStep) -> None:
+    """A step by a gradient [N]. Algorithm 1 of Kingma, Ba (ICLR 2015); 2 of Loshchilov, Hutter (ICLR 2019)."""
+    weight, mean, square = moments
+    beta1, rest1, beta2, rest2, size, unbias, eps, l2, kept = step
+    for i in range(gradient.size):
+        slope = gradient[i] + l2 * weight[i]
+        m, v = beta1 * mean[i] + rest1 * slope, beta2 * square[i] + rest2 * slope * slope
+        mean[i], square[i] = m, v
+        weight[i] = kept * weight[i] - size * m / (np.sqrt(v) * unbias + eps)
+
+
+@compiled
+def adam_rows(moments: Moments, rows: Places, values: Floats, first: int, last: int, step: AdamStep) -> None:
+    """A step for a table's rows from `first` up to `last`; gradients are 0 but for values [B, W] of rows [B].
+
+    A row's values are added up in order.
+    """
+    weights, exp_avg, exp_avg_sq = moments
+    beta1, rest1, beta2, rest2, size, unbias, eps, l2, kept = step
+    n, width = last - first, weights.shape[1]
+    ends = np.zeros(n + 1, np.int64)
+    for place in range(rows.size):
+        if first <= rows[place] < last:
+            ends[rows[place] - first + 1] += 1
+    for row in range(n):
+        ends[row + 1] += ends[row]
+    order = np.empty(ends[n], np.int64)
+    for place in range(rows.size):
+        if first <= rows[place] < last:
+            row = rows[place] - first
+            order[ends[row]] = place
+            ends[row] += 1  # at the end ends[row] is where those of the row end
+    gradient = np.empty(width, np.float32)
+    start = 0
+    for row in range(n):
+        weight, mean, square = weights[first + row], exp_avg[first + row], exp_avg_sq[first + row]
+        if start == ends[row] and l2 == ZERO:  # most rows of most tables
+            for i in range(width):
+                m, v = beta1 * mean[i], beta2 * square[i]
+                mean[i], square[i] = m, v
+                weight[i] = kept * weight[i] - size * m / (np.sqrt(v) * unbias + eps)
+            continue
+        gradient[:] = ZERO
+        for at in range(start, ends[row]):
+            value = values[order[at]]
+            for i in range(width):
+                gradient[i] += value[i]
+        start = ends[row]
+        for i in range(width):
+            slope = gradient[i] + l2 * weight[i]
+            m, v = beta1 * mean[i] + rest1 * slope, beta2 * square[i] + rest2 * slope * slope
+            mean[i], square[i] = m, v
+            weight[i] = kept * weight[i] - size * m / (np.sqrt(v) * unbias + eps)
