@@ -122,3 +122,18 @@ def test_beyond_a_cpu_the_optimiser_steps_from_dense_gradients() -> None:
     optimiser.step()
     assert not table.weight.grad.is_sparse
     assert optimiser.state[table.weight]["exp_avg"].shape == (N_ROWS, 3)
+
+
+def test_steps_from_dense_gradients_alone_are_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What most networks have, for which nothing is to be compiled or loaded."""
+    monkeypatch.setattr(row_adam, "adam_numbers", None)
+    layer = nn.Linear(3, 2)
+    plain = deepcopy(layer)
+    optimisers = (
+        row_adam.RowAdam(layer.parameters(), lr=0.1, weight_decay=0.1, decoupled=True),
+        torch.optim.AdamW(plain.parameters(), 0.1, weight_decay=0.1, fused=True),
+    )
+    for network, optimiser in zip((layer, plain), optimisers, strict=True):
+        network(torch.ones(4, 3)).square().sum().backward()
+        optimiser.step()
+    assert torch.equal(layer.weight, plain.weight)

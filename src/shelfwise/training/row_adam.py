@@ -19,7 +19,7 @@ ROWS_AT_ONCE = 8192
 class RowAdam(torch.optim.Adam):
     """torch's Adam, or with `decoupled` decay AdamW, for gradients of which some are row-sparse; its state is torch's.
 
-    On a CPU threads share a step. Beyond its memory gradients become dense, and the step is torch's own.
+    On a CPU threads share a step. Beyond its memory gradients become dense; where all are, the step is torch's own.
     """
 
     def __init__(self, parameters: Iterable[Tensor], *, lr: float, weight_decay: float, decoupled: bool) -> None:
@@ -30,12 +30,13 @@ class RowAdam(torch.optim.Adam):
         """A step by the gradients that are there, of all rows: without a gradient they go on by what is left of it."""
         (group,) = self.param_groups
         given = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
-        if all(parameter.device.type == "cpu" for parameter, _ in given):
+        by_rows = [parameter for parameter, gradient in given if gradient.is_sparse]
+        if by_rows and all(parameter.device.type == "cpu" for parameter, _ in given):
             shared_by_threads(lambda job: job(), self._jobs(given, group))
             return
-        for parameter, gradient in given:
-            if gradient.is_sparse:
-                parameter.grad = torch.zeros_like(parameter).index_add_(0, *_rows_of(gradient))
+        for parameter in by_rows:
+            assert parameter.grad is not None
+            parameter.grad = torch.zeros_like(parameter).index_add_(0, *_rows_of(parameter.grad))
         super().step(closure)
 
     def _jobs(self, given: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> list[Callable[[], None]]:
@@ -52,8 +53,8 @@ class RowAdam(torch.optim.Adam):
             step = step_of(float(state["step"]))
             tensors = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"])
             if not gradient.is_sparse:
-                flat, *moments = (tensor.reshape(-1).numpy() for tensor in (gradient, *tensors))
-                dense.append((flat, Moments(*moments), step))
+                moments = Moments(*(tensor.view(-1).numpy() for tensor in tensors))
+                dense.append((gradient.reshape(-1).numpy(), moments, step))
                 continue
             table, (rows, values) = Moments(*(tensor.numpy() for tensor in tensors)), _rows_of(gradient)
             for first in range(0, len(parameter), ROWS_AT_ONCE):
