@@ -53,7 +53,7 @@ def threads_of_one(n_threads: int, start: Callable[[], None] = lambda: None) -> 
 
 @contextmanager
 def sharing_threads() -> Iterator[None]:
-    """While inside, in_threads() has as many threads as PyTorch had, and libraries have one."""
+    """While inside, the functions below have as many threads as PyTorch had, and libraries have one."""
     import torch
 
     n_threads = min(torch.get_num_threads(), MOST_THREADS)
@@ -81,7 +81,7 @@ def in_threads(function: Callable[[Block], Result], blocks: Iterable[Block]) -> 
 def shared_by_threads(function: Callable[[Block], Result], blocks: Sequence[Block]) -> list[Result]:
     """As in_threads(), for blocks that take milliseconds: this thread takes its share, so that none waits for another.
 
-    What the function raises is raised once no thread is at work.
+    What the function raises is raised once no thread is at work. The same holds for what PyTorch keeps for each thread.
     """
     found = _pool.get()
     if found is None:

@@ -119,7 +119,8 @@ def adam_numbers(gradient: Floats, moments: Moments, step: AdamStep) -> None:
 def adam_rows(moments: Moments, rows: Places, values: Floats, first: int, last: int, step: AdamStep) -> None:
     """A step for a table's rows from `first` up to `last`; gradients are 0 but for values [B, W] of rows [B].
 
-    A row's values are added up in order.
+    A row's values are added up in order. The step is written out, as in adam_numbers: a call for each row takes twice
+    as long.
     """
     weights, exp_avg, exp_avg_sq = moments
     beta1, rest1, beta2, rest2, size, unbias, eps, l2, kept = step
