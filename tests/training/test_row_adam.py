@@ -126,7 +126,7 @@ def test_beyond_a_cpu_the_optimiser_steps_from_dense_gradients() -> None:
 
 def test_steps_from_dense_gradients_alone_are_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What most networks have, for which nothing is to be compiled or loaded."""
-    monkeypatch.setattr(row_adam, "adam_numbers", None)
+    monkeypatch.setattr(row_adam, "adam_rows", None)
     layer = nn.Linear(3, 2)
     plain = deepcopy(layer)
     optimisers = (

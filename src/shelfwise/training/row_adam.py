@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from shelfwise.engine import shared_by_threads
 from shelfwise.training.compiled import ZERO, Floats, Places, compiled
 
 ROWS_AT_ONCE = 8192
+THE_ROW = np.zeros(1, np.int64)
 
 
 class RowAdam(torch.optim.Adam):
@@ -32,40 +34,42 @@ class RowAdam(torch.optim.Adam):
         given = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
         by_rows = [parameter for parameter, gradient in given if gradient.is_sparse]
         if by_rows and all(parameter.device.type == "cpu" for parameter, _ in given):
-            shared_by_threads(lambda job: job(), self._jobs(given, group))
+            dense = [parameter for parameter, gradient in given if not gradient.is_sparse]
+            jobs = [job for table in by_rows for job in self._table_jobs(table, group)]
+            jobs.append(partial(self._step_dense, dense, group))
+            shared_by_threads(lambda job: job(), jobs)
             return
         for parameter in by_rows:
             assert parameter.grad is not None
             parameter.grad = torch.zeros_like(parameter).index_add_(0, *_rows_of(parameter.grad))
         super().step(closure)
 
-    def _jobs(self, given: list[tuple[Tensor, Tensor]], group: dict[str, Any]) -> list[Callable[[], None]]:
-        """What threads can do at once: each part of a table; all that has a dense gradient, which is small."""
-        jobs: list[Callable[[], None]] = []
-        dense: list[tuple[Floats, Moments, AdamStep]] = []
-        step_of = cache(partial(adam_step, group))  # parameters are at the same step, unless one had no gradient before
-        for parameter, gradient in given:
-            state = self.state[parameter]
-            if not state:
-                state["step"] = torch.zeros(())
-                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            state["step"] += 1
-            step = step_of(float(state["step"]))
-            tensors = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"])
-            if not gradient.is_sparse:
-                moments = Moments(*(tensor.view(-1).numpy() for tensor in tensors))
-                dense.append((gradient.reshape(-1).numpy(), moments, step))
-                continue
-            table, (rows, values) = Moments(*(tensor.numpy() for tensor in tensors)), _rows_of(gradient)
-            for first in range(0, len(parameter), ROWS_AT_ONCE):
-                last = min(first + ROWS_AT_ONCE, len(parameter))
-                jobs.append(partial(adam_rows, table, rows.numpy(), values.numpy(), first, last, step))
+    def _table_jobs(self, table: Tensor, group: dict[str, Any]) -> list[Callable[[], None]]:
+        """The steps of a table's parts."""
+        assert table.grad is not None
+        moments, step = self._moments(table, group)
+        rows, values = (tensor.numpy() for tensor in _rows_of(table.grad))
+        ends = [*range(0, len(table), ROWS_AT_ONCE), len(table)]
+        return [partial(adam_rows, moments, rows, values, first, last, step) for first, last in pairwise(ends)]
 
-        def step_dense() -> None:
-            for numbers in dense:
-                adam_numbers(*numbers)
+    def _step_dense(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Steps from dense gradients: of small parameters, each as a table of one row."""
+        for parameter in parameters:
+            assert parameter.grad is not None
+            moments, step = self._moments(parameter, group)
+            row = Moments(*(numbers.reshape(1, -1) for numbers in moments))
+            adam_rows(row, THE_ROW, parameter.grad.reshape(1, -1).numpy(), 0, 1, step)
 
-        return [*jobs, step_dense]
+    def _moments(self, parameter: Tensor, group: dict[str, Any]) -> tuple[Moments, AdamStep]:
+        """Views of a parameter's numbers, and the step that is next."""
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        state["step"] += 1
+        tensors = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"])
+        assert all(tensor.is_contiguous() for tensor in tensors)
+        return Moments(*(tensor.numpy() for tensor in tensors)), adam_step(group, float(state["step"]))
 
 
 def _rows_of(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,23 +108,10 @@ class Moments(NamedTuple):
 
 
 @compiled
-def adam_numbers(gradient: Floats, moments: Moments, step: AdamStep) -> None:
-    """A step by a gradient [N]. Algorithm 1 of Kingma, Ba (ICLR 2015); 2 of Loshchilov, Hutter (ICLR 2019)."""
-    weight, mean, square = moments
-    beta1, rest1, beta2, rest2, size, unbias, eps, l2, kept = step
-    for i in range(gradient.size):
-        slope = gradient[i] + l2 * weight[i]
-        m, v = beta1 * mean[i] + rest1 * slope, beta2 * square[i] + rest2 * slope * slope
-        mean[i], square[i] = m, v
-        weight[i] = kept * weight[i] - size * m / (np.sqrt(v) * unbias + eps)
-
-
-@compiled
 def adam_rows(moments: Moments, rows: Places, values: Floats, first: int, last: int, step: AdamStep) -> None:
     """A step for a table's rows from `first` up to `last`; gradients are 0 but for values [B, W] of rows [B].
 
-    A row's values are added up in order. The step is written out, as in adam_numbers: a call for each row takes twice
-    as long.
+    A row's values are added up in order. Algorithm 1 of Kingma, Ba (ICLR 2015); 2 of Loshchilov, Hutter (ICLR 2019).
     """
     weights, exp_avg, exp_avg_sq = moments
     beta1, rest1, beta2, rest2, size, unbias, eps, l2, kept = step
@@ -141,12 +132,6 @@ def adam_rows(moments: Moments, rows: Places, values: Floats, first: int, last: 
     start = 0
     for row in range(n):
         weight, mean, square = weights[first + row], exp_avg[first + row], exp_avg_sq[first + row]
-        if start == ends[row] and l2 == ZERO:  # most rows of most tables
-            for i in range(width):
-                m, v = beta1 * mean[i], beta2 * square[i]
-                mean[i], square[i] = m, v
-                weight[i] = kept * weight[i] - size * m / (np.sqrt(v) * unbias + eps)
-            continue
         gradient[:] = ZERO
         for at in range(start, ends[row]):
             value = values[order[at]]
