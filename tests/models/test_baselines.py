@@ -12,6 +12,7 @@ from shelfwise.models import coreading, item_knn
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import FitInputs
 from shelfwise.models.coreading import EASE, CoreadingKNN, CoreadingKNNConfig, EASEConfig
+from shelfwise.models.inverses import inverted
 from shelfwise.models.item_knn import ItemKNN, ItemKNNConfig
 from shelfwise.models.sparse import from_arrays, strongest, to_arrays
 
@@ -80,7 +81,7 @@ def test_what_is_foretold_without_books_held_back_is_what_a_fit_without_them_for
     kept = x - held
 
     def inverse(of: np.ndarray) -> np.ndarray:
-        return np.asfortranarray(coreading.inverted(np.asfortranarray(of.T @ of + l2 * np.eye(12), dtype=np.float32)))
+        return np.asfortranarray(inverted(np.asfortranarray(of.T @ of + l2 * np.eye(12), dtype=np.float32)))
 
     found = coreading.ease_scores_without(inverse(x), sp.csr_matrix(kept), sp.csr_matrix(held))
     for reader in range(30):

@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 import scipy.sparse as sp
 from pydantic import Field
 
@@ -20,11 +19,10 @@ from shelfwise.engine import HERE, Engine
 from shelfwise.errors import FitError
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import Arrays, FitInputs, Model, Readers, Rows
+from shelfwise.models.inverses import inverted
 from shelfwise.models.sparse import from_arrays, reading_matrix, strongest, to_arrays
 
 BOOKS_AT_ONCE = 1000
-NOT_INVERTED = "a matrix of books by books cannot be inverted"
-MORE_DIAGONAL = "give its diagonal more weight (l2, noise)"
 MAX_DENSE_BOOKS = 20_000  # a dense matrix of books by books takes 1.6 GB then
 
 
@@ -172,37 +170,6 @@ def ease_scores_without(inverse: npt.NDArray[np.float32], kept: sp.csr_matrix, h
     changed = seen[:, 0] - (within[:, :1] @ moved)[:, 0]
     scores: Floats = -changed / (np.einsum("ii->i", inverse) - (seen * moved).sum(1))
     return scores
-
-
-def inverted_factor(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The inverse T of the Cholesky factor of a symmetric positive definite matrix, whose inverse is T'T; float32
-    [N, N], lower triangular. `matrix`, in Fortran order and read below its diagonal only, is used up. Raises FitError.
-    """
-    if not len(matrix):
-        return matrix
-    factor, info = scipy.linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1, clean=1)
-    inverse, info_inverse = scipy.linalg.lapack.strtri(factor, lower=1, overwrite_c=1)
-    if info or info_inverse:
-        raise FitError(NOT_INVERTED, hint=MORE_DIAGONAL)
-    found: npt.NDArray[np.float32] = inverse
-    return found
-
-
-def inverted(matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The inverse of a symmetric positive definite matrix in Fortran order, which is used up. Raises FitError."""
-    if not len(matrix):
-        return matrix
-    factor, info = scipy.linalg.lapack.spotrf(matrix, lower=1, overwrite_a=1)
-    inverse, info_inverse = scipy.linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-    if info or info_inverse:
-        raise FitError(NOT_INVERTED, hint=MORE_DIAGONAL)
-    for start in range(0, len(inverse), BOOKS_AT_ONCE):  # spotri fills the lower triangle only
-        end = start + BOOKS_AT_ONCE
-        inverse[start:end, end:] = inverse[end:, start:end].T
-        corner = np.tril(inverse[start:end, start:end])
-        inverse[start:end, start:end] = corner + np.tril(corner, -1).T
-    found: npt.NDArray[np.float32] = inverse
-    return found
 
 
 def cosines(read: sp.csr_matrix, shrinkage: float, neighbours: int) -> sp.csr_matrix:

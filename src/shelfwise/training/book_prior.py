@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from shelfwise.engine import in_threads
-from shelfwise.models.coreading import inverted_factor
+from shelfwise.models.inverses import inverted_factor
 from shelfwise.models.shelf_books import covariance
 from shelfwise.models.similarity import BookTraits, KernelWeights
 

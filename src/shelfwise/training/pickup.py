@@ -14,7 +14,8 @@ from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.engine import HERE, Engine, in_threads
 from shelfwise.features.vectors import BookFeatures, VectorSizes, beside_names
 from shelfwise.models.contract import FitInputs, Rows
-from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without, inverted
+from shelfwise.models.coreading import coreadings, ease_columns, ease_scores_without
+from shelfwise.models.inverses import inverted
 from shelfwise.models.long_shelves import in_pieces
 from shelfwise.models.shelf import CANDIDATES, Shelf, ShelfConfig
 from shelfwise.models.similarity import BookTraits
@@ -76,7 +77,11 @@ def fit_pickup(
         gram[:, books] += config.content_weight * (vectors @ vectors[books].T)
     np.einsum("ii->i", gram)[:] += np.float32(config.l2)
     inverse = inverted(gram)
-    columns = [_strongest(ease_columns(inverse, books), config.neighbours) for books in blocks]
+
+    def of_block(books: slice) -> sp.csr_matrix:
+        return _strongest(ease_columns(inverse, books), config.neighbours)
+
+    columns = list(in_threads(of_block, blocks))
     return Pickup(sp.csr_matrix(sp.vstack(columns).T), inverse)
 
 

@@ -105,7 +105,14 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
         traits = BookTraits(nothing, nothing, none, none, nothing[:, 0])
         return Known(traits, torch.zeros(0, 1), torch.zeros(len(books), 0), torch.ones(len(books), dtype=torch.bool))
     own = features.embedding
-    basis = svd_basis(features.about_content, config.about_dim) if own is None else np.zeros((0, own.shape[1]), "f4")
+
+    def basis_of_content() -> np.ndarray:
+        return svd_basis(features.about_content, config.about_dim) if own is None else np.zeros((0, own.shape[1]), "f4")
+
+    def of_readers() -> np.ndarray:
+        return coreading_vectors(inputs.train, config.coreading_dim, 1.0)
+
+    basis, coreading = in_threads(lambda decompose: decompose(), (basis_of_content, of_readers))
     first_authors, series = features.catalogue.first_authors, books["series"].to_list()
     mean, count = (_numbers(books[f"outside_{name}"].to_numpy()) for name in ("mean", "count"))
     if not config.outside_averages:
@@ -113,7 +120,7 @@ def known_of_books(features: BookFeatures, inputs: FitInputs, config: ShelfConfi
     mean, count = _standardised(mean), _standardised(count.log1p())
     traits = BookTraits(
         about=torch.from_numpy(about_vectors(features, basis)),
-        coreading=torch.from_numpy(coreading_vectors(inputs.train, config.coreading_dim, 1.0)),
+        coreading=torch.from_numpy(coreading),
         author=name_codes(first_authors),
         series=name_codes(series),
         year=years_of(features, len(books)),
