@@ -15,7 +15,7 @@ from pydantic import Field
 from shelfwise.config import ModelConfig
 from shelfwise.data.scale import Scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
-from shelfwise.engine import HERE, Engine
+from shelfwise.engine import HERE, Engine, sharing_threads
 from shelfwise.errors import FitError
 from shelfwise.models.bias import Bias, BiasConfig
 from shelfwise.models.contract import Arrays, FitInputs, Model, Readers, Rows
@@ -113,8 +113,9 @@ class EASE(Coreading):
                 f"ease needs a matrix of {n_books:,} x {n_books:,} numbers",
                 hint=f"it is for at most {MAX_DENSE_BOOKS:,} books; coreading-knn has no such limit",
             )
-        gram = coreadings(reading_matrix(inputs.train.shelves(), n_books))
-        return cls(config, bias, ease_weights(gram, config.l2))
+        with sharing_threads():
+            gram = coreadings(reading_matrix(inputs.train.shelves(), n_books))
+            return cls(config, bias, ease_weights(gram, config.l2))
 
 
 def coreadings(read: sp.csr_matrix, engine: Engine = HERE) -> npt.NDArray[np.float32]:
