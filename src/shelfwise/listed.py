@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ import polars as pl
 
 from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.shelves import Floats, Indices
-from shelfwise.reasons import Reason, as_column
+from shelfwise.models.blocks import describe
+from shelfwise.models.contract import Lists, Model, Readers, Rows
+from shelfwise.reasons import Reason, Speaker, as_column, reasons_of
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,71 @@ class Listed:
                     "reasons": said,
                 },
             )
+
+
+def listed(
+    model: Model, readers: Readers, rows: Rows, lists: Sequence[Lists], speaker: Speaker | None, *, ranges: bool
+) -> Listed:
+    """What there is to say of the lists of readers, who are these rows of those who were asked for; of each list a row
+    for each reader. Reasons where a speaker is given."""
+    books, scores = (np.concatenate([getattr(one, name) for one in lists], axis=1) for name in ("books", "scores"))
+    lengths = [one.books.shape[1] for one in lists]
+    which, rank = np.repeat(np.arange(len(lists)), lengths), np.concatenate([np.arange(n) + 1 for n in lengths])
+    filled = books >= 0
+    row, column = np.nonzero(filled)
+    found = [one.chances for one in lists if one.chances is not None]
+    chances = np.concatenate(found, axis=1)[filled] if len(found) == len(lists) else None
+    stars, low, high = _stars(model, readers, row, books[filled], chances, ranges=ranges)
+    return Listed(
+        row=rows[row],
+        place=which[column],
+        rank=rank[column].astype(np.int32),
+        books=books[filled],
+        scores=scores[filled],
+        stars=stars,
+        low=low,
+        high=high,
+        reasons=reasons_of(speaker, model, readers, books) if speaker else None,
+    )
+
+
+def _stars(
+    model: Model, readers: Readers, rows: Rows, books: Indices, chances: Floats | None, *, ranges: bool
+) -> tuple[Floats, Floats | None, Floats | None]:
+    """Expected stars of pairs, from the chances of each value where they are known; with `ranges` low and high."""
+    if chances is None and ranges:
+        chances = model.probabilities(readers, rows, books)
+    elif chances is not None and (open_pairs := np.isnan(chances).any(axis=1)).any():
+        chances[open_pairs] = model.probabilities(readers, rows[open_pairs], books[open_pairs])
+    if chances is None:
+        return model.stars(readers, rows, books), None, None
+    found = describe(chances, model.scale) if ranges else {}
+    return model.scale.expected(chances), found.get("low"), found.get("high")
+
+
+def group_frame(
+    catalogue: Catalogue,
+    members: pl.Series,
+    books: Sequence[int],
+    scores: Floats,
+    stars: Floats,
+    reasons: list[list[Reason]] | None,
+) -> pl.DataFrame:
+    """The columns of Recommender.recommend_group: N books for the ids of M members, whose stars are [M, N]; reasons
+    member by member."""
+    items = np.array(books, dtype=np.int32)
+    names = members.cast(pl.String).gather(np.repeat(np.arange(len(members)), len(items)))
+    columns = [names.alias("user_id"), pl.Series("stars", stars.ravel())]
+    if reasons is not None:
+        columns.append(as_column(reasons, catalogue.vocabulary.ids))
+    each = pl.DataFrame(columns).to_struct("members")
+    by_book = np.arange(stars.size).reshape(stars.shape).T
+    return pl.DataFrame(
+        {
+            "rank": np.arange(1, len(items) + 1, dtype=np.int32),
+            "book_id": catalogue.vocabulary.take(items),
+            "title": catalogue.titles(pl.Series(items)),
+            "score": scores,
+            "members": pl.Series([each.gather(rows) for rows in by_book], dtype=pl.List(each.dtype)),
+        }
+    )

@@ -14,19 +14,19 @@ import polars as pl
 from shelfwise.artifact import Run, load_run
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
 from shelfwise.data.ratings import BOOK_ID_NAMES, READER_NAMES, as_ids
-from shelfwise.data.shelves import Floats, Indices, Shelves
+from shelfwise.data.shelves import Indices, Shelves
 from shelfwise.data.split import TEST, TRAIN
 from shelfwise.data.tables import need_column, present
 from shelfwise.data.vocabulary import Id, Vocabulary
 from shelfwise.errors import FormatError, UnknownBookError, UsageError
 from shelfwise.features.content import most_similar
 from shelfwise.imports import BookIndex, Choice, ImportResult, Limits, import_file
-from shelfwise.listed import Listed
+from shelfwise.listed import Listed, group_frame, listed
 from shelfwise.models.blocks import describe, predict, rank_block, reader_blocks
-from shelfwise.models.contract import BASES, Lists, Progress, Readers, Rows, silent
+from shelfwise.models.contract import BASES, Lists, Progress, Readers, silent
 from shelfwise.new_book import run_with_book
 from shelfwise.outside import OutsideRatings, outside_ratings, read_outside
-from shelfwise.reasons import Speaker, Why, as_column, explain_book, reasons_of
+from shelfwise.reasons import Speaker, Why, explain_book, reasons_of
 from shelfwise.rules import CatalogueFacts, Feedback, Histories, Rules, make_plan, ruled_lists
 from shelfwise.rules.feedback import Mark
 from shelfwise.rules.files import read_feedback
@@ -293,8 +293,8 @@ class Recommender:
             on_progress=on_progress,
             on_short=lambda row, _, missing: on_short(reader_ids[row], missing),
         )
-        for listed in blocks:
-            yield listed.frame(reader_ids, self.run.catalogue, ranges=ranges)
+        for found in blocks:
+            yield found.frame(reader_ids, self.run.catalogue, ranges=ranges)
 
     def recommend_lists(  # noqa: PLR0913 - as recommend_all
         self,
@@ -327,31 +327,9 @@ class Recommender:
                 for short in np.flatnonzero(~filled.all(axis=1)).tolist():
                     missing = explain_short(plan, histories.take([short]), n, int(filled[short].sum()))
                     on_short(int(block[short]), place, missing)
-            yield self._listed(block, readers, lists, why=why, ranges=ranges)
+            yield listed(model, readers, block, lists, self._speaker if why else None, ranges=ranges)
             done += len(block)
             on_progress("recommend", done, len(rows))
-
-    def _listed(self, block: Rows, readers: Readers, lists: Sequence[Lists], *, why: bool, ranges: bool) -> Listed:
-        """What there is to say of the lists of a block of readers."""
-        books, scores = (np.concatenate([getattr(one, name) for one in lists], axis=1) for name in ("books", "scores"))
-        lengths = [one.books.shape[1] for one in lists]
-        which, rank = np.repeat(np.arange(len(lists)), lengths), np.concatenate([np.arange(n) + 1 for n in lengths])
-        filled = books >= 0
-        row, column = np.nonzero(filled)
-        found = [one.chances for one in lists if one.chances is not None]
-        chances = np.concatenate(found, axis=1)[filled] if len(found) == len(lists) else None
-        stars, low, high = self._stars(readers, row, books[filled], chances, ranges=ranges)
-        return Listed(
-            row=block[row],
-            place=which[column],
-            rank=rank[column].astype(np.int32),
-            books=books[filled],
-            scores=scores[filled],
-            stars=stars,
-            low=low,
-            high=high,
-            reasons=reasons_of(self._speaker, self.run.model, readers, books) if why else None,
-        )
 
     def recommend_group(  # noqa: PLR0913 - as recommend_all
         self,
@@ -382,24 +360,10 @@ class Recommender:
         books, stars = group_list(model, readers, view.histories, plan, n=n, how=how)
         if len(books) < n:
             on_short(GROUP, explain_short(plan, view.histories, n, len(books)))
-        listed = np.array(books, dtype=np.int32)
-        names = reader_ids.cast(pl.String).gather(np.repeat(np.arange(len(readers)), len(books)))
-        columns = [names.alias("user_id"), pl.Series("stars", stars.ravel())]
-        if why:
-            lists = np.tile(listed, (len(readers), 1))
-            reasons = reasons_of(self._speaker, model, readers, lists)
-            columns.append(as_column(reasons, catalogue.vocabulary.ids))
-        each = pl.DataFrame(columns).to_struct("members")
-        by_book = np.arange(len(readers) * len(books)).reshape(len(readers), len(books)).T
-        return pl.DataFrame(
-            {
-                "rank": np.arange(1, len(books) + 1, dtype=np.int32),
-                "book_id": catalogue.vocabulary.take(listed),
-                "title": catalogue.titles(pl.Series(listed)),
-                "score": stars.min(axis=0) if how == "least-misery" else stars.mean(axis=0),
-                "members": pl.Series([each.gather(rows) for rows in by_book], dtype=pl.List(each.dtype)),
-            }
-        )
+        lists = np.tile(np.array(books, dtype=np.int32), (len(readers), 1))
+        reasons = reasons_of(self._speaker, model, readers, lists) if why else None
+        score = stars.min(axis=0) if how == "least-misery" else stars.mean(axis=0)
+        return group_frame(catalogue, reader_ids, books, score, stars, reasons)
 
     def with_book(
         self,
@@ -439,20 +403,6 @@ class Recommender:
         if plan.rules == Rules() and nothing_aside and not self.facts.has_editions:
             return self.run.model.top(readers, n, histories.read)
         return ruled_lists(self.run.model, readers, histories, plan, n)
-
-    def _stars(
-        self, readers: Readers, rows: Rows, books: Indices, chances: Floats | None, *, ranges: bool
-    ) -> tuple[Floats, Floats | None, Floats | None]:
-        """Expected stars of pairs, from the chances of each value where they are known; with `ranges` low and high."""
-        model = self.run.model
-        if chances is None and ranges:
-            chances = model.probabilities(readers, rows, books)
-        elif chances is not None and (open_pairs := np.isnan(chances).any(axis=1)).any():
-            chances[open_pairs] = model.probabilities(readers, rows[open_pairs], books[open_pairs])
-        if chances is None:
-            return model.stars(readers, rows, books), None, None
-        found = describe(chances, model.scale) if ranges else {}
-        return model.scale.expected(chances), found.get("low"), found.get("high")
 
     def _view(self, reader_ids: pl.Series, shelf: OutsideRatings | None, feedback: Feedback | None = None) -> _View:
         """What is known of the given readers: the run's ratings, the newer ones of `shelf`, and their feedback."""

@@ -113,7 +113,7 @@ class EASE(Coreading):
                 f"ease needs a matrix of {n_books:,} x {n_books:,} numbers",
                 hint=f"it is for at most {MAX_DENSE_BOOKS:,} books; coreading-knn has no such limit",
             )
-        with sharing_threads():
+        with sharing_threads():  # blocks of books, and panels of the inverse
             gram = coreadings(reading_matrix(inputs.train.shelves(), n_books))
             return cls(config, bias, ease_weights(gram, config.l2))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import strsm
-from scipy.linalg.lapack import spotrf, strtri
+from scipy.linalg.lapack import spotrf
 
 from shelfwise.engine import in_threads
 from shelfwise.errors import FitError
@@ -45,12 +45,12 @@ def inverted_factor(matrix: Matrix) -> Matrix:
     def of_columns(columns: slice) -> Matrix:
         start = columns.start
         found = np.zeros((len(matrix) - start, columns.stop - start), np.float32, order="F")
+        left = np.eye(found.shape[1], dtype=np.float32, order="F")
         for rows in panels[panels.index(columns) :]:
-            corner, info = strtri(matrix[rows, rows], lower=1)
-            _assert_possible(info)
             place = slice(rows.start - start, rows.stop - start)
-            before = found[: place.start].T @ matrix[rows, start : rows.start].T
-            found[place] = (before @ -corner.T).T if place.start else corner
+            if place.start:
+                left = -(found[: place.start].T @ matrix[rows, start : rows.start].T).T
+            found[place] = strsm(1.0, matrix[rows, rows], left, lower=1)
         return found
 
     for columns, found in zip(panels, in_threads(of_columns, panels), strict=True):  # nor the columns behind
@@ -72,7 +72,10 @@ def _factorise(matrix: Matrix) -> None:
         for rows, found in zip(below, in_threads(explained, below), strict=True):
             matrix[rows, columns] -= found
         corner, info = spotrf(matrix[columns, columns], lower=1, clean=1)
-        _assert_possible(info)
+        if info:
+            raise FitError(
+                "a matrix of books by books cannot be inverted", hint="give its diagonal more weight (l2, noise)"
+            )
         matrix[columns, columns] = corner
         matrix[before, columns] = 0
 
@@ -86,11 +89,3 @@ def _factorise(matrix: Matrix) -> None:
 
 def _panels(matrix: Matrix) -> list[slice]:
     return [slice(start, min(start + PANEL, len(matrix))) for start in range(0, len(matrix), PANEL)]
-
-
-def _assert_possible(info: int) -> None:
-    """Of what LAPACK says of a corner."""
-    if info:
-        raise FitError(
-            "a matrix of books by books cannot be inverted", hint="give its diagonal more weight (l2, noise)"
-        )

@@ -68,7 +68,7 @@ class RowAdam(torch.optim.Adam):
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
         state["step"] += 1
         tensors = (parameter.detach(), state["exp_avg"], state["exp_avg_sq"])
-        assert all(tensor.is_contiguous() for tensor in tensors)
+        assert all(tensor.is_contiguous() for tensor in tensors)  # or a change of shape would be a copy
         return Moments(*(tensor.numpy() for tensor in tensors)), adam_step(group, float(state["step"]))
 
 
