@@ -10,6 +10,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from shelfwise.data import row_slices
+from shelfwise.data import vocabulary as vocabulary_module
 from shelfwise.data.isbn import check_digit_10, check_digit_13, isbn10_to_13, isbn13_to_10, repair_isbn
 from shelfwise.data.scale import KNOWN_SCALES, Scale, guess_scale, parse_scale
 from shelfwise.data.vocabulary import Vocabulary
@@ -276,12 +278,22 @@ def test_floats_are_found_only_where_they_are_whole(ids: list[int], asked: list[
 NEAR, ANY = st.integers(-50, 50), st.integers(-(2**63), 2**63 - 1)
 
 
+@pytest.mark.parametrize("few", [-1, vocabulary_module.FEW], ids=["by arrays", "as a request's"])
 @given(st.lists(NEAR, min_size=1, max_size=20) | st.lists(NEAR | ANY, min_size=1, max_size=20), st.lists(NEAR | ANY))
-def test_numbers_are_found_whether_they_lie_close_together_or_far_apart(ids: list[int], wanted: list[int]) -> None:
+def test_numbers_are_found_whether_they_lie_close_together_or_far_apart(
+    few: int, ids: list[int], wanted: list[int]
+) -> None:
     places = {number: place for place, number in enumerate(sorted(set(ids)))}
-    found = Vocabulary(ids).find(pl.Series(wanted + ids, dtype=pl.Int64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary_module, "FEW", few)
+        patch.setattr(row_slices, "AT_ONCE", 4)
+        vocabulary = Vocabulary(pl.Series(ids, dtype=pl.Int64))
+        found = vocabulary.find(pl.Series(wanted + ids, dtype=pl.Int64))
+        of_32_bits = vocabulary.find(pl.Series([one for one in ids if abs(one) < 2**31], dtype=pl.Int32))
+    assert vocabulary.ids.to_list() == list(places)
     assert found.tolist() == [places.get(number, -1) for number in wanted + ids]
-    assert found.dtype == np.int32
+    assert of_32_bits.tolist() == [places[number] for number in ids if abs(number) < 2**31]
+    assert found.dtype == of_32_bits.dtype == np.int32
 
 
 def test_the_empty_vocabulary_knows_nothing() -> None:

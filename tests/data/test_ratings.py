@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_world import write_ratings, write_rows
 
+from shelfwise.data import row_slices
 from shelfwise.data.catalogue import Catalogue, catalogue_of_ids
 from shelfwise.data.ratings import (
     Columns,
@@ -64,6 +65,13 @@ RULES: dict[Duplicates, Callable[[list[float]], float]] = {
 }
 
 
+@pytest.fixture(params=[row_slices.AT_ONCE, 4])
+def by_so_many_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_slices, "AT_ONCE", request.param)
+
+
+@pytest.mark.usefixtures("by_so_many_rows")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows_with_repeats, st.sampled_from(["first", "last", "mean", "drop"]))
 def test_repeated_pairs_follow_the_rule_and_are_counted(rows: Rows, rule: Duplicates) -> None:
     known = [row for row in rows if row[1] != 9]

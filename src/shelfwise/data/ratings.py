@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import polars as pl
 from shelfwise.data.catalogue import Catalogue
 from shelfwise.data.ids import IdSpace, to_catalogue_ids
 from shelfwise.data.places import Place
+from shelfwise.data.row_slices import by_slices, by_threads, slices
 from shelfwise.data.scale import Scale, guess_scale
 from shelfwise.data.shelves import Floats, Indices, Shelves
 from shelfwise.data.tables import need_column, numbers, parts_of, pick_column, present, read_table
@@ -25,9 +26,9 @@ STARS_NAMES = ("rating", "stars", "score", "book_rating", "my_rating")
 TIME_NAMES = ("timestamp", "time", "date", "rated_at", "created_at", "date_read", "event_time")
 
 REMAINDERS = 1 << 20  # a power of two
-AT_ONCE = 1 << 18
 Duplicates = Literal["first", "last", "mean", "drop", "error"]
 UnknownBooks = Literal["keep-out", "error"]
+Pairs = npt.NDArray[np.unsignedinteger[Any]]  # number of the reader times books, and that of the book
 
 
 @dataclass(frozen=True)
@@ -229,9 +230,9 @@ def parse_time(column: pl.Series, path: Place) -> pl.Series:
 def check_scale(table: RatingsTable) -> None:
     """Raise BadValueError for the first stars outside the table's scale."""
     stars = table.frame["stars"].to_numpy()
-    inside = np.concatenate([table.scale.contains(stars[part]) for part in _slices(len(stars))])
-    if inside.all():
+    if all(by_slices(lambda part: bool(table.scale.contains(stars[part]).all()), len(stars))):
         return
+    inside = table.scale.contains(stars)
     row = int(np.argmin(inside))
     value = table.frame["stars"][row]
     hint = "correct or remove these rows, or give the scale with --scale LOW-HIGH"
@@ -313,44 +314,47 @@ def _repeated(ratings: Ratings) -> pl.DataFrame:
     n_pairs = ratings.n_readers * ratings.n_books
     kind: type[np.unsignedinteger[Any]] = np.uint32 if n_pairs < 1 << 32 else np.uint64
 
-    def pairs(part: slice) -> npt.NDArray[np.unsignedinteger[Any]]:
-        found: npt.NDArray[np.unsignedinteger[Any]] = ratings.user_idx[part].astype(kind)
+    def pairs(part: slice) -> Pairs:
+        found: Pairs = ratings.user_idx[part].astype(kind)
         found *= kind(ratings.n_books)
         found += ratings.item_idx[part].astype(kind)
         return found
 
-    ordered = np.empty(len(ratings), dtype=kind)
-    for part in _slices(len(ratings)):
-        ordered[part] = pairs(part)
-    ordered.sort()
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    del ordered
+    again = _more_than_once(pairs, np.empty(len(ratings), dtype=kind))
+    if not len(again):
+        return pl.DataFrame({"row": [], "pair": [], "stars": []})
     maybe = np.zeros(REMAINDERS, dtype=np.bool_)  # most pairs are told apart by their remainder, without a search
     maybe[again % REMAINDERS] = True
-    found = []
-    for part in _slices(len(ratings) if len(again) else 0):
+
+    def rows_of(part: slice) -> pl.DataFrame:
         here = pairs(part)
         rows = np.flatnonzero(maybe.take(here & kind(REMAINDERS - 1)))
         rows = rows[again[np.searchsorted(again, here[rows]).clip(max=len(again) - 1)] == here[rows]]
         at = rows + part.start
-        found.append(pl.DataFrame({"row": at, "pair": here[rows], "stars": ratings.stars[at]}))
-    return pl.concat(found) if found else pl.DataFrame({"row": [], "pair": [], "stars": []})
+        return pl.DataFrame({"row": at, "pair": here[rows], "stars": ratings.stars[at]})
+
+    return pl.concat(by_slices(rows_of, len(ratings)))
 
 
-def _squeezed(values: npt.NDArray[Any], keep: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
-    """values[keep], in the place of `values`, since new memory costs more than all else here."""
+def _more_than_once(pairs: Callable[[slice], Pairs], ordered: Pairs) -> Pairs:
+    """The numbers that occur more than once among pairs(slice) of all rows, ascending; sorted in the room `ordered`."""
+
+    def place(part: slice) -> None:
+        ordered[part] = pairs(part)
+
+    by_slices(place, len(ordered))
+    ordered.sort()
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+
+def _squeezed(values: npt.NDArray[Any], keep: npt.NDArray[np.bool_], place: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """values[keep] at the begin of `place`, which may be `values`, since new memory costs more than all else here."""
     end = 0
-    for part in _slices(len(values)):
+    for part in slices(len(values)):
         kept = values[part][keep[part]]
-        values[end : end + len(kept)] = kept
+        place[end : end + len(kept)] = kept
         end += len(kept)
-    return values[:end]
-
-
-def _slices(n: int) -> Iterator[slice]:
-    """All n rows, AT_ONCE at a time."""
-    for start in range(0, n, AT_ONCE):
-        yield slice(start, start + AT_ONCE)
+    return place[:end]
 
 
 def _without_repeats(ratings: Ratings, repeated: pl.DataFrame, duplicates: Duplicates) -> Ratings:
@@ -365,10 +369,17 @@ def _without_repeats(ratings: Ratings, repeated: pl.DataFrame, duplicates: Dupli
         stars = ratings.stars.copy()
         stars[means["row"].to_numpy()] = ratings.scale.round(means["stars"].to_numpy())
         ratings = replace(ratings, stars=stars)
-    rows = (ratings.user_idx, ratings.item_idx, ratings.stars.copy())  # the stars are the table's too
+    own_stars = np.empty_like(ratings.stars)  # the stars are the table's too
     time = None if ratings.time is None else ratings.time[keep]
-    user_idx, item_idx, stars = (_squeezed(values, keep) for values in rows)
+    columns = [
+        (ratings.user_idx, keep, ratings.user_idx),
+        (ratings.item_idx, keep, ratings.item_idx),
+        (ratings.stars, keep, own_stars),
+    ]
+    user_idx, item_idx, stars = by_threads(lambda column: _squeezed(*column), columns)
     ratings = replace(ratings, user_idx=user_idx, item_idx=item_idx, stars=stars, time=time)
+    if duplicates != "drop":  # else nobody's last rating is left out
+        return ratings
     left = np.zeros(ratings.n_readers, dtype=np.bool_)
     left[ratings.user_idx] = True
     if left.all():

@@ -11,13 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from shelfwise.data.row_slices import by_slices, slices
 from shelfwise.errors import BadValueError
 
 Id = int | str
 Indices = npt.NDArray[np.int32]
 CLOSE = 16  # numbers of a span for each id in it, up to which an array gives the index of each
-
-AT_ONCE = 1 << 18
 FEW, INDEXED = 2000, 200_000  # ids to find, and ids of a vocabulary, up to which a dictionary serves
 
 
@@ -96,13 +95,14 @@ class Vocabulary:
             return np.where(numbers[at] == ids, at, -1).astype(np.int32)
         found = np.empty(len(ids), dtype=np.int32)
         low, high = int(numbers[0]), int(numbers[-1])
-        for start in range(0, len(ids), AT_ONCE):
-            here = ids[start : start + AT_ONCE]
-            inside = here.clip(low, high)
-            part = found[start : start + AT_ONCE]
-            part[:] = places.take(inside - low)
-            if (inside != here).any():
-                part[inside != here] = -1
+
+        def find(part: slice) -> None:
+            here = ids[part]
+            places.take(np.subtract(here, low, dtype=np.intp), mode="clip", out=found[part])
+            if here.min() < low or here.max() > high:
+                found[part][(here < low) | (here > high)] = -1
+
+        by_slices(find, len(ids))
         return found
 
     @cached_property
@@ -144,8 +144,8 @@ def _distinct(ids: pl.Series, kind: type[pl.DataType]) -> pl.Series:
     if span > CLOSE * len(numbers):
         return ids.cast(kind).unique().sort()
     there = np.zeros(span, dtype=np.bool_)
-    for start in range(0, len(numbers), AT_ONCE):
-        there[numbers[start : start + AT_ONCE] - low] = True
+    for part in slices(len(numbers)):  # of which Python lets threads do one at a time
+        there[np.subtract(numbers[part], low, dtype=np.intp)] = True
     return pl.Series(low + np.flatnonzero(there))
 
 
