@@ -4,11 +4,12 @@
     ... --to-the-end    also train to the end: MSE reached, and seconds to where the plain loop ends
 
 The plain loop is what everybody writes: a Dataset of rows, a DataLoader of 256, dense Adam, `.item()` in each batch,
-pretrained embeddings from a dictionary. It is timed on its first batches, since each costs the same. Ours is a whole
-epoch of Adam, `--recipe notebook --batch-size 8192`, and of the default recipe. All in turn, ROUNDS times, each in a
-process of its own; medians, smallest and largest. The limit is 6 floating-point operations for each weight of a layer
-and rating, over the rate of a float32 matrix product measured in the same round: torch's own, and oneDNN's, which
-on some processors is twice as fast. Training rows over wall seconds, with all that an epoch costs but its validation.
+pretrained embeddings from a dictionary. It is timed on its first batches, since each costs the same. Ours is the first
+epoch of a process, one of Adam, by `--recipe notebook --batch-size 8192` and by the default recipe; and all epochs of
+the former, of which all but the first are of SGD. All in turn, ROUNDS times, each in a process of its own; medians,
+smallest and largest. The limit is 6 floating-point operations for each weight of a layer and rating, over the rate of a
+float32 matrix product measured in the same round: torch's own, and oneDNN's, which on some processors is twice as fast.
+Training rows over wall seconds, with all that an epoch costs but its validation.
 
 NOTEBOOK is the source notebook as a script that prints '= N ratings/s', FOLDER the data it reads: the plain loop is
 to be within SAME of its rate, or it is said.
@@ -180,7 +181,7 @@ def one(words: list[str]) -> dict[str, Any]:
     if kind == "plain":
         return plain(data, model, int(more[0]), int(more[1]))
     settings = {"batch_size": BATCH} if kind == "notebook" else {}
-    return ours(data, model, kind, settings | ({"epochs": 1} if more[0] == "1" else {}))
+    return ours(data, model, kind, settings | ({"epochs": 1} if more == ["1"] else {}))
 
 
 def rates(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
@@ -188,8 +189,12 @@ def rates(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for _ in range(options.rounds):
         rate = {"plain": in_own_process(__file__, "plain", options.data, model, PLAIN_BATCHES, 1)}
-        rate |= {kind: in_own_process(__file__, kind, options.data, model, 1) for kind in OURS}
+        rate |= {"notebook": in_own_process(__file__, "notebook", options.data, model)}
+        rate |= {"default": in_own_process(__file__, "default", options.data, model, 1)}
         here = {kind: entry["history"][0]["ratings_per_s"] for kind, entry in rate.items()}
+        epochs = rate["notebook"]["history"]
+        seconds = sum(epoch["seconds"] for epoch in epochs)
+        here["notebook, all epochs"] = sum(epoch["ratings_per_s"] * epoch["seconds"] for epoch in epochs) / seconds
         here |= {name: flops / operations(model) for name, flops in in_own_process(__file__, "limit").items()}
         if options.notebook:
             here["source notebook"] = notebook_rate(*options.notebook, model)
@@ -200,15 +205,16 @@ def rates(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
         found["plain / source notebook"] = ratios(found["plain"], found["source notebook"])
     for kind in OURS:
         found[f"{kind} / plain"] = ratios(found[kind], found["plain"])
-    for name in ("limit", "oneDNN's limit"):
-        found[f"notebook / {name}"] = ratios(found["notebook"], found[name])
+    for kind in ("notebook", "notebook, all epochs"):
+        for name in ("limit", "oneDNN's limit"):
+            found[f"{kind} / {name}"] = ratios(found[kind], found[name])
     return found
 
 
 def to_the_end(model: str, options: argparse.Namespace) -> dict[str, Any]:
     """The least validation MSE of each, its seconds of training, and those to where the plain loop ends."""
     ended = {"plain": in_own_process(__file__, "plain", options.data, model, 0, 6)["history"]}
-    ended |= {kind: in_own_process(__file__, kind, options.data, model, 0)["history"] for kind in OURS}
+    ended |= {kind: in_own_process(__file__, kind, options.data, model)["history"] for kind in OURS}
     goal = min(entry["valid_mse"] for entry in ended["plain"])
     found = {}
     for kind, history in ended.items():

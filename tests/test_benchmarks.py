@@ -81,6 +81,7 @@ def test_epochs_and_ablation(tmp_path: Path) -> None:
     assert rates["notebook / plain"] == [rates["notebook"][0] / rates["plain"][0]]
     assert 0 < rates["notebook / limit"][0] < 1
     assert 0 < rates["notebook / oneDNN's limit"][0] < 1
+    assert 0 < rates["notebook, all epochs / limit"][0] < 1
     assert "| hybrid | default / plain |" in shown
     whole, less = "the whole model", "without author"
     shown = run_benchmark("ablation.py", "sample", "--seeds", 0, "--only", less, "--out", tmp_path)
