@@ -11,9 +11,8 @@ import csv
 import gzip
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, cast
@@ -21,6 +20,8 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from shelfwise.engine.threads import in_order
 
 BLOCK_BYTES = 1 << 21
 BLOCK_ROWS = 1 << 17
@@ -138,13 +139,7 @@ def _parsed_ahead(blocks: Iterator[bytes], schema: list[pl.DataType], separator:
     """The rows of each block in order; while one is copied, the next are read and checked."""
     yield _parsed(next(blocks), schema, separator)
     with ThreadPoolExecutor(THREADS) as pool:
-        waiting: deque[Future[pl.DataFrame]] = deque()
-        for block in blocks:
-            waiting.append(pool.submit(_parsed, block, schema, separator))
-            if len(waiting) > THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from in_order(lambda block: pool.submit(_parsed, block, schema, separator), blocks, THREADS)
 
 
 def _parsed(block: bytes, schema: list[pl.DataType], separator: str) -> pl.DataFrame:

@@ -347,7 +347,7 @@ def _more_than_once(pairs: Callable[[slice], Pairs], ordered: Pairs) -> Pairs:
     return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
-def _squeezed(values: npt.NDArray[Any], keep: npt.NDArray[np.bool_], place: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _squeezed(values: npt.NDArray[Any], place: npt.NDArray[Any], keep: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
     """values[keep] at the begin of `place`, which may be `values`, since new memory costs more than all else here."""
     end = 0
     for part in slices(len(values)):
@@ -371,12 +371,8 @@ def _without_repeats(ratings: Ratings, repeated: pl.DataFrame, duplicates: Dupli
         ratings = replace(ratings, stars=stars)
     own_stars = np.empty_like(ratings.stars)  # the stars are the table's too
     time = None if ratings.time is None else ratings.time[keep]
-    columns = [
-        (ratings.user_idx, keep, ratings.user_idx),
-        (ratings.item_idx, keep, ratings.item_idx),
-        (ratings.stars, keep, own_stars),
-    ]
-    user_idx, item_idx, stars = by_threads(lambda column: _squeezed(*column), columns)
+    columns = ((ratings.user_idx, ratings.user_idx), (ratings.item_idx, ratings.item_idx), (ratings.stars, own_stars))
+    user_idx, item_idx, stars = by_threads(lambda column: _squeezed(*column, keep), columns)
     ratings = replace(ratings, user_idx=user_idx, item_idx=item_idx, stars=stars, time=time)
     if duplicates != "drop":  # else nobody's last rating is left out
         return ratings

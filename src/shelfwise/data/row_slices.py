@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import polars as pl
 
-AT_ONCE = 1 << 16  # rows, so that what is made of them stays in a core's cache
-MOST_THREADS = 8
+from shelfwise.engine.contract import Block, Result
+from shelfwise.engine.threads import MOST_THREADS
 
-Part = TypeVar("Part")
-Result = TypeVar("Result")
+AT_ONCE = 1 << 16  # rows, so that what is made of them stays in a core's cache
 
 
 def by_slices(function: Callable[[slice], Result], n_rows: int) -> list[Result]:
@@ -25,7 +23,7 @@ def slices(n_rows: int) -> list[slice]:
     return [slice(start, start + AT_ONCE) for start in range(0, n_rows, AT_ONCE)]
 
 
-def by_threads(function: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+def by_threads(function: Callable[[Block], Result], parts: Iterable[Block]) -> list[Result]:
     """function(part) of each, in their order, by as many threads as polars has."""
     parts = list(parts)
     n_threads = min(len(parts), pl.thread_pool_size(), MOST_THREADS)
